@@ -1,0 +1,1 @@
+//! The Ottla broker: a Kafka node, broker and controller in one process.

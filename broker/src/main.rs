@@ -1,0 +1,3 @@
+//! `ottla-broker`: start a node, or prepare its storage.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! KRaft: quorum state, metadata image and snapshots. Events in, commands out.

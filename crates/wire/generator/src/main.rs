@@ -1,0 +1,3 @@
+//! crates/wire/generator
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Kafka's wire protocol, sans-io: messages generated from the published schemas, record batches, limits.

@@ -1,1 +1,3 @@
 //! Kafka's wire protocol, sans-io: messages generated from the published schemas, record batches, limits.
+
+pub mod batch;

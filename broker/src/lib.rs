@@ -1,1 +1,16 @@
 //! The Ottla broker: a Kafka node, broker and controller in one process.
+//!
+//! A request's way: `net` (frame, budget, order) → `api::dispatch` (decode, authorise, encode) → `api::<api>`
+//! (one file per API) → `partition`, `group` or `controller`. `broker` starts and stops it all.
+
+pub mod admin;
+pub mod api;
+pub mod broker;
+pub mod config;
+pub mod controller;
+pub mod group;
+pub mod net;
+pub mod partition;
+pub mod security;
+pub mod storage;
+pub mod telemetry;

@@ -1,0 +1,1 @@
+//! CreatePartitions (37).

@@ -1,0 +1,1 @@
+//! CreateTopics (19).

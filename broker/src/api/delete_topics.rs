@@ -1,0 +1,1 @@
+//! DeleteTopics (20).

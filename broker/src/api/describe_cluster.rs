@@ -1,0 +1,1 @@
+//! DescribeCluster (60).

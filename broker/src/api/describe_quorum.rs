@@ -1,0 +1,1 @@
+//! DescribeQuorum (55).

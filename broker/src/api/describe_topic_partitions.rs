@@ -1,0 +1,1 @@
+//! DescribeTopicPartitions (75, KIP-966).

@@ -1,0 +1,1 @@
+//! FindCoordinator (10).

@@ -1,0 +1,1 @@
+//! IncrementalAlterConfigs (44).

@@ -1,0 +1,1 @@
+//! InitProducerId (22), idempotent producers only.

@@ -1,0 +1,1 @@
+//! LeaveGroup (13).

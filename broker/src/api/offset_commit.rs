@@ -1,0 +1,1 @@
+//! OffsetCommit (8).

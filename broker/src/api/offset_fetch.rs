@@ -1,0 +1,1 @@
+//! OffsetFetch (9).

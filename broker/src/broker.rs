@@ -1,0 +1,1 @@
+//! The node: start, registration, graceful stop.

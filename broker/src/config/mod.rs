@@ -1,0 +1,1 @@
+//! Configuration: every key of Kafka 4.3, typed and validated.

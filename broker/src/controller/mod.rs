@@ -1,0 +1,1 @@
+//! The active controller of this node and the handle by which the broker asks it.

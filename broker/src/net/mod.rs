@@ -1,0 +1,1 @@
+//! Sockets: listeners, frames, ordered responses, memory budget.

@@ -1,0 +1,1 @@
+//! Partitions hosted here: their logs, high watermarks and waiters.

@@ -1,0 +1,1 @@
+//! Who asks (principal) and whether they may (authoriser).

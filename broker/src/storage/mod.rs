@@ -1,0 +1,1 @@
+//! Preparing storage: `format` and `random-uuid`.

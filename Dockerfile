@@ -1,0 +1,42 @@
+# Two images, each one binary with the libraries that it loads: no shell, no package manager, user 65532, fine with a
+# read-only root file system (the broker writes to /data alone).
+#
+#   docker build --target broker -t ottla-broker .        from source
+#   docker build --target operator -t ottla-operator .
+#   make images                                           from the binaries that cargo built here (targets *-local)
+
+# -- from binaries: the context is a directory with what tools/stage-image.sh laid out
+FROM scratch AS broker-local
+COPY LICENSE* ottla-broker* /
+USER 65532:65532
+WORKDIR /data
+EXPOSE 9092
+ENTRYPOINT ["/usr/bin/ottla-broker"]
+
+FROM scratch AS operator-local
+COPY LICENSE* ottla-operator* /
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/ottla-operator"]
+
+# -- from source
+FROM rust:1.95-slim-bookworm AS build
+RUN apt-get update && apt-get install -y --no-install-recommends cmake g++ make && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --release --locked --bin ottla-broker --bin ottla-operator && \
+    for binary in ottla-broker ottla-operator; do \
+      tools/stage-image.sh target/release/$binary /image/$binary && cp LICENSE /image/$binary/; \
+    done
+
+FROM scratch AS operator
+COPY --from=build /image/ottla-operator/ /
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/ottla-operator"]
+
+FROM scratch AS broker
+COPY --from=build /image/ottla-broker/ /
+USER 65532:65532
+WORKDIR /data
+EXPOSE 9092
+ENTRYPOINT ["/usr/bin/ottla-broker"]

@@ -1,0 +1,55 @@
+{{- define "ottla.name" -}}
+{{- if contains "ottla" .Release.Name }}{{ .Release.Name | trunc 48 | trimSuffix "-" }}{{ else }}{{ printf "%s-ottla" (.Release.Name | trunc 42 | trimSuffix "-") }}{{ end }}
+{{- end }}
+
+{{- define "ottla.selector" -}}
+app.kubernetes.io/name: ottla-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "ottla.labels" -}}
+{{ include "ottla.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{/* Rights on what the operator makes, in every namespace that it looks after. */}}
+{{- define "ottla.rules" -}}
+# The specs it is asked to carry out.
+- apiGroups: [ottla.dev]
+  resources: [kafkaclusters, kafkatopics]
+  verbs: [get, list, watch]
+# What it reports about them.
+- apiGroups: [ottla.dev]
+  resources: [kafkaclusters/status, kafkatopics/status]
+  verbs: [get, patch]
+# Children name their cluster as owner, with blockOwnerDeletion, which the API server allows to whoever may set finalizers.
+- apiGroups: [ottla.dev]
+  resources: [kafkaclusters/finalizers]
+  verbs: [update]
+# One StatefulSet per node; delete: what no node asks for any more.
+- apiGroups: [apps]
+  resources: [statefulsets]
+  verbs: [get, list, watch, create, patch, delete]
+# Addresses of nodes and listeners; configuration and the record of owned topics.
+- apiGroups: [""]
+  resources: [services, configmaps]
+  verbs: [get, list, watch, create, patch, delete]
+# Claims are made and grown. They are never deleted by the operator: by policy they belong to the cluster and go with it.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, watch, create, patch]
+# A node's pod is read for its state, and deleted to make it take a new template.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, delete]
+# One budget per node.
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+# What happened, for `kubectl describe`.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}

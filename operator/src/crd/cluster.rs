@@ -1,0 +1,327 @@
+//! `KafkaCluster`: node pools, storage, listeners, configuration, and the status of all of it.
+
+use super::{ConfigMapping, DeletionPolicy};
+use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Condition};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A Kafka cluster of Ottla brokers.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "ottla.dev",
+    version = "v1alpha1",
+    kind = "KafkaCluster",
+    namespaced,
+    shortname = "kc",
+    category = "ottla",
+    status = "KafkaClusterStatus",
+    derive = "PartialEq",
+    doc = "A Kafka cluster of Ottla brokers.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Bootstrap", type_ = "string", json_path = ".status.listeners[0].bootstrapServers"),
+    printcolumn(name = "Cluster-Id", type_ = "string", json_path = ".status.clusterId", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,26}[a-z0-9])?$')")
+        .message("metadata.name: at most 28 lower case letters, digits and '-', starting with a letter: Services and volumes are named after it"),
+)]
+#[x_kube(
+    validation = Rule::new("self.nodePools.size() == 1 && self.nodePools.all(p, p.replicas == 1)")
+        .message("spec.nodePools: exactly one pool with replicas 1; more needs replication, which is not there yet"),
+    validation = Rule::new("self.nodePools.all(p, 'broker' in p.roles && 'controller' in p.roles)")
+        .message("spec.nodePools[].roles: a cluster of one node is broker and controller at once"),
+    validation = Rule::new("oldSelf.nodePools.all(o, self.nodePools.exists(p, p.name == o.name))")
+        .message("spec.nodePools[].name: a pool cannot be renamed or replaced, its nodes hold the data"),
+    validation = Rule::new("self.listeners.all(l, self.listeners.exists_one(o, o.port == l.port))")
+        .message("spec.listeners[].port: two listeners have the same port"),
+)]
+#[serde(rename_all = "camelCase")]
+pub struct KafkaClusterSpec {
+    /// Groups of nodes that are alike.
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub node_pools: Vec<NodePool>,
+
+    /// Where clients connect. A listener for the brokers themselves is added by the operator.
+    #[schemars(length(min = 1, max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub listeners: Vec<Listener>,
+
+    /// Kafka's broker configuration, under Kafka's names; values are strings, numbers or booleans.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    #[schemars(schema_with = "super::cluster_config_schema")]
+    pub config: ConfigMapping,
+
+    /// Image of the broker; the operator's own release when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+}
+
+fn is_empty(config: &ConfigMapping) -> bool {
+    config.0.is_empty()
+}
+
+/// Nodes that are alike.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodePool {
+    /// Unique in the cluster; part of the names of the nodes' objects.
+    #[schemars(regex(pattern = r"^[a-z]([-a-z0-9]{0,10}[a-z0-9])?$"), length(max = 12))]
+    pub name: String,
+
+    /// What the nodes do.
+    #[schemars(length(min = 1, max = 2))]
+    #[x_kube(
+        merge_strategy = ListMerge::Set,
+        validation = Rule::new("self.all(r, r in oldSelf) && oldSelf.all(r, r in self)")
+            .message("spec.nodePools[].roles cannot be changed"),
+    )]
+    pub roles: Vec<Role>,
+
+    /// Number of nodes.
+    #[schemars(range(min = 1, max = 1000))]
+    pub replicas: i32,
+
+    /// Where the nodes keep their data.
+    pub storage: Storage,
+
+    /// CPU and memory of a broker's container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+
+    /// A partial `PodTemplateSpec` that is merged into the pods, e.g. `spec.nodeSelector`. Lists merge by their keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::open_object_schema")]
+    pub pod_overrides: Option<serde_json::Value>,
+}
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Holds partitions and answers clients.
+    Broker,
+    /// Votes in the metadata quorum.
+    Controller,
+}
+
+impl Role {
+    /// Kafka's word for it, as in `process.roles`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Broker => "broker",
+            Self::Controller => "controller",
+        }
+    }
+}
+
+/// Where a node keeps its data.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Storage {
+    /// Volumes, each a log directory. The first holds the metadata log as well.
+    #[schemars(length(min = 1, max = 8))]
+    #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["id".into()]),
+        validation = Rule::new("self.size() == oldSelf.size() && oldSelf.all(o, self.exists(v, v.id == o.id))")
+            .message("spec.nodePools[].storage.volumes: volumes cannot be added or removed yet, partitions would have to move"),
+    )]
+    pub volumes: Vec<Volume>,
+
+    /// What becomes of the claims when the cluster is deleted. Kept claims are adopted again by a cluster of the same name.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// One volume of a node.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0")
+        .message("spec.nodePools[].storage.volumes[].size cannot shrink"),
+    validation = Rule::new("has(self.class) == has(oldSelf.class) && (!has(self.class) || self.class == oldSelf.class)")
+        .message("spec.nodePools[].storage.volumes[].class cannot be changed, a claim keeps its class"),
+)]
+pub struct Volume {
+    /// Unique in the pool; part of the claim's name.
+    #[schemars(range(min = 0, max = 99))]
+    pub id: i32,
+
+    /// Size as a Kubernetes quantity, e.g. `20Gi`. Can grow where the class allows it, never shrink.
+    #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?([kMGTPE]|[KMGTPE]i)?$"), length(max = 32))]
+    pub size: String,
+
+    /// Name of the StorageClass; the cluster's default when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub class: Option<String>,
+}
+
+/// CPU and memory, as in a container.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// What the scheduler sets aside.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::quantities_schema")]
+    pub requests: BTreeMap<String, Quantity>,
+    /// What the container may not exceed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::quantities_schema")]
+    pub limits: BTreeMap<String, Quantity>,
+}
+
+/// Where clients connect.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.type == 'nodeport' || !has(self.nodePort)")
+        .message("spec.listeners[].nodePort belongs to type nodeport"),
+    validation = Rule::new("self.type == 'nodeport' || !has(self.advertised) || self.advertised.all(a, !has(a.nodePort))")
+        .message("spec.listeners[].advertised[].nodePort belongs to type nodeport"),
+    validation = Rule::new("!(self.name in ['controller', 'replication'])")
+        .message("spec.listeners[].name: controller and replication are the operator's own listeners"),
+    validation = Rule::new("!(self.port in [9090, 9091, 9404])")
+        .message("spec.listeners[].port: 9090, 9091 and 9404 are taken by controller, replication and HTTP"),
+    validation = Rule::new("!has(self.nodePort) || !has(self.advertised) || self.advertised.all(a, !has(a.nodePort) || a.nodePort != self.nodePort)")
+        .message("spec.listeners[].nodePort: the bootstrap Service and a node cannot share a node port"),
+)]
+pub struct Listener {
+    /// Unique in the cluster; Kafka's listener name is this in upper case.
+    #[schemars(regex(pattern = r"^[a-z][a-z0-9]{0,11}$"), length(max = 12))]
+    pub name: String,
+
+    /// Port in the pods and on the cluster's Services.
+    #[schemars(range(min = 1024, max = 65535))]
+    pub port: i32,
+
+    /// How clients reach it.
+    #[serde(rename = "type")]
+    pub type_: ListenerType,
+
+    /// Security protocol.
+    #[serde(default)]
+    pub protocol: Protocol,
+
+    /// Node port of the bootstrap Service; assigned by Kubernetes when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub node_port: Option<i32>,
+
+    /// What single nodes tell clients in place of the address that the operator works out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["node".into()]))]
+    pub advertised: Vec<Advertised>,
+}
+
+/// How clients reach a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ListenerType {
+    /// From inside the Kubernetes cluster, over each node's own Service.
+    Internal,
+    /// From outside, over a port of the Kubernetes nodes.
+    Nodeport,
+}
+
+impl ListenerType {
+    /// As in the resource.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Nodeport => "nodeport",
+        }
+    }
+}
+
+/// Kafka's security protocols that are served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Protocol {
+    /// No encryption, no authentication.
+    #[default]
+    #[serde(rename = "PLAINTEXT")]
+    Plaintext,
+}
+
+impl Protocol {
+    /// Kafka's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plaintext => "PLAINTEXT",
+        }
+    }
+}
+
+/// What one node tells clients on a listener.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.host) || has(self.port) || has(self.nodePort)")
+        .message("spec.listeners[].advertised[]: set at least one of host, port, nodePort"),
+)]
+pub struct Advertised {
+    /// The node's id.
+    #[schemars(range(min = 0, max = 99999))]
+    pub node: i32,
+
+    /// Host name or address in place of the node's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^([0-9A-Za-z]([-0-9A-Za-z.]*[0-9A-Za-z])?|\[[0-9A-Fa-f:.]+\])$"), length(max = 253))]
+    pub host: Option<String>,
+
+    /// Port that clients use where it is mapped to another one on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<i32>,
+
+    /// Node port of this node's Service; assigned by Kubernetes when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub node_port: Option<i32>,
+}
+
+/// What the operator found and did.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KafkaClusterStatus {
+    /// The generation that the rest of the status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// `Ready`, `Progressing`, `Degraded`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// Kafka's cluster id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
+
+    /// Ids of the nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub node_ids: Vec<i32>,
+
+    /// Where to connect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub listeners: Vec<ListenerStatus>,
+}
+
+/// Where to connect.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerStatus {
+    /// Name in the spec.
+    pub name: String,
+    /// Type in the spec.
+    #[serde(rename = "type")]
+    pub type_: ListenerType,
+    /// For `bootstrap.servers`; absent while the address is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap_servers: Option<String>,
+}

@@ -1,0 +1,148 @@
+//! The file system as the log sees it: everything that reads or changes files goes through [`Disk`].
+//!
+//! Durability contract, the same for every implementation:
+//! - what was written is durable after [`DiskFile::sync`] on that file;
+//! - a name that was created, renamed or removed is durable after [`Disk::sync_dir`] on its directory;
+//! - without either, any part of it may be lost with the power.
+
+mod std_disk;
+
+pub use std_disk::StdDisk;
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How a file is opened; always for reading, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// It must exist and is only read.
+    Read,
+    /// It must exist and is written.
+    Write,
+    /// It is made if it is not there.
+    Create,
+    /// It is made, or emptied if it is there.
+    Truncate,
+}
+
+/// Directories and names.
+pub trait Disk: Send + Sync + std::fmt::Debug {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// The system's.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Makes a directory and its parents; not an error if it is there.
+    ///
+    /// # Errors
+    /// The system's.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+
+    /// Names (not paths) of the files and directories in `dir`, in no order.
+    ///
+    /// # Errors
+    /// The system's.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+
+    /// Size of a file in bytes, `None` if it does not exist.
+    ///
+    /// # Errors
+    /// The system's, except for a missing file.
+    fn len(&self, path: &Path) -> io::Result<Option<u64>>;
+
+    /// Gives a file or directory another name, replacing a file of that name.
+    ///
+    /// # Errors
+    /// The system's.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file; not an error if it is not there.
+    ///
+    /// # Errors
+    /// The system's, except for a missing file.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory with all that is in it; not an error if it is not there.
+    ///
+    /// # Errors
+    /// The system's, except for a missing directory.
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
+
+    /// Makes the names in a directory durable.
+    ///
+    /// # Errors
+    /// The system's.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Modification time in ms since the epoch.
+    ///
+    /// # Errors
+    /// The system's.
+    fn modified_ms(&self, path: &Path) -> io::Result<i64>;
+
+    /// Whole content of a (small) file.
+    ///
+    /// # Errors
+    /// The system's.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let file = self.open(path, OpenMode::Read)?;
+        let len = usize::try_from(file.len()?).map_err(io::Error::other)?;
+        let mut content = vec![0; len];
+        let read = file.read_at(&mut content, 0)?;
+        content.truncate(read);
+        Ok(content)
+    }
+}
+
+/// An open file. Stays usable after its name is changed or removed.
+pub trait DiskFile: Send + Sync + std::fmt::Debug {
+    /// The system's file, for regions that are sent without passing through memory.
+    fn file(&self) -> &Arc<File>;
+
+    /// Writes all of `parts` one after the other from `offset` on, in one call to the system if it can.
+    ///
+    /// # Errors
+    /// The system's; then any part may have been written.
+    fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<()>;
+
+    /// Fills `buffer` from `offset` on; returns less than its length only at the end of the file.
+    ///
+    /// # Errors
+    /// The system's.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Cuts the file or extends it with zeros.
+    ///
+    /// # Errors
+    /// The system's.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Reserves space on disk without changing the file's length.
+    ///
+    /// # Errors
+    /// The system's.
+    fn reserve(&self, len: u64) -> io::Result<()>;
+
+    /// Size in bytes.
+    ///
+    /// # Errors
+    /// The system's.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether it holds no bytes.
+    ///
+    /// # Errors
+    /// The system's.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Makes the content (and length) durable.
+    ///
+    /// # Errors
+    /// The system's. The caller must not try again: what was not written is lost.
+    fn sync(&self) -> io::Result<()>;
+}

@@ -1,0 +1,40 @@
+"""Apache Kafka's command line tools."""
+
+import os
+import subprocess
+from pathlib import Path
+
+PEERS = Path(os.environ.get("OTTLA_PEERS") or Path.home() / ".cache/ottla/peers")
+LOGGING = Path(__file__).parent.parent / "apache/log4j2.properties"
+
+
+def java(main: str, *arguments: str, heap: str = "256M") -> list[str]:
+    """The command line for a class. Flags for a quick start: most tools live two seconds."""
+    return [
+        "java", f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
+        f"-Dlog4j2.configurationFile={LOGGING}", "-cp", f"{PEERS}/libs/*", main, *arguments,
+    ]  # fmt: skip
+
+
+def tool(main: str, *arguments: str, stdin: str = "", seconds: float = 90) -> str:
+    """Runs a tool to its end and returns what it printed; a failure shows all of it."""
+    done = subprocess.run(java(main, *arguments), input=stdin, capture_output=True, text=True, timeout=seconds)
+    if done.returncode != 0:
+        raise AssertionError(f"{main} {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def topics(bootstrap: str, *arguments: str) -> str:
+    return tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", bootstrap, *arguments)
+
+
+def configs(bootstrap: str, *arguments: str) -> str:
+    return tool("kafka.admin.ConfigCommand", "--bootstrap-server", bootstrap, *arguments)
+
+
+def dump_log(*files: Path) -> str:
+    """Every record of data segments, each batch's CRC checked."""
+    return tool(
+        "org.apache.kafka.tools.DumpLogSegments", "--deep-iteration", "--print-data-log",
+        "--files", ",".join(map(str, files)),
+    )  # fmt: skip

@@ -1,0 +1,170 @@
+"""Kafka nodes as processes: ours and Apache's, started on the same kind of directory with the same properties."""
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+import apache
+
+BINARY = os.environ.get("OTTLA_BROKER", "ottla-broker")
+FIRST_PORT = int(os.environ.get("OTTLA_TEST_PORT", "25000"))
+RUNNING: list["Node"] = []
+
+_next_port = FIRST_PORT
+
+
+def free_port() -> int:
+    """A port nobody listens on, never the same twice in a run."""
+    global _next_port
+    while True:
+        port, _next_port = _next_port, _next_port + 1
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+
+
+class Node:
+    """One combined node. `overrides` are server properties; its data lies in `home/data`."""
+
+    def __init__(self, home: Path, overrides: dict[str, str] | None = None, port: int | None = None):
+        self.home = home
+        self.data = home / "data"
+        self.port = port or free_port()
+        self.controller_port = free_port()
+        self.bootstrap = f"127.0.0.1:{self.port}"
+        self.process: subprocess.Popen | None = None
+        self.properties = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "controller.listener.names": "CONTROLLER",
+            "controller.quorum.bootstrap.servers": f"127.0.0.1:{self.controller_port}",
+            "log.dirs": str(self.data),
+            "offsets.topic.replication.factor": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            "num.partitions": "1",
+        } | (overrides or {})
+        self.properties = {key: value for key, value in self.properties.items() if value is not None}
+
+    @classmethod
+    def over(cls, other: "Node") -> "Node":
+        """This kind of node on another's directory, ports and properties."""
+        node = cls.__new__(cls)
+        node.__dict__.update(other.__dict__)
+        node.process = None
+        return node
+
+    @property
+    def properties_file(self) -> Path:
+        return self.home / "server.properties"
+
+    @property
+    def log(self) -> Path:
+        return self.home / f"{type(self).__name__.lower()}.log"
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def start(self, wait: bool = True) -> "Node":
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.properties_file.write_text("".join(f"{k}={v}\n" for k, v in self.properties.items()))
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home
+            )
+        RUNNING.append(self)
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self, seconds: float = 60) -> None:
+        """Until its metadata names a broker."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise AssertionError(f"ended with {self.process.returncode}:\n{self.tail()}")
+            if knows_a_broker(self.port):
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"not ready after {seconds} s:\n{self.tail()}")
+
+    def stop(self, seconds: float = 60) -> int:
+        """SIGTERM, and its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self._ended(seconds)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self._ended(10)
+
+    def _ended(self, seconds: float) -> int:
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"did not stop in {seconds} s:\n{self.tail()}") from None
+        finally:
+            if self in RUNNING:
+                RUNNING.remove(self)
+
+    def tail(self, lines: int = 30) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def rss_kib(self) -> int:
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+        raise AssertionError("no VmRSS")
+
+
+class Ottla(Node):
+    def command(self) -> list[str]:
+        return [BINARY, str(self.properties_file)]
+
+
+class Apache(Node):
+    def command(self) -> list[str]:
+        return apache.java("kafka.Kafka", str(self.properties_file), heap="512M")
+
+    def format(self, *arguments: str) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.properties_file.write_text("".join(f"{k}={v}\n" for k, v in self.properties.items()))
+        apache.tool("kafka.tools.StorageTool", "format", "-c", str(self.properties_file), *arguments)
+
+
+def knows_a_broker(port: int) -> bool:
+    """One Metadata request (v1, no topics), by hand: no client's retries and caches in between."""
+    request = struct.pack(">hhih5si", 3, 1, 7, 5, b"probe", 0)
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1) as connection:
+            connection.settimeout(2)
+            answer = exchange(connection, request)
+    except OSError:
+        return False
+    return len(answer) >= 8 and struct.unpack(">i", answer[4:8])[0] > 0
+
+
+def exchange(connection: socket.socket, request: bytes) -> bytes:
+    """Sends one framed request and reads one framed answer (correlation id first)."""
+    connection.sendall(struct.pack(">i", len(request)) + request)
+    (size,) = struct.unpack(">i", receive(connection, 4))
+    return receive(connection, size)
+
+
+def receive(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            raise ConnectionError(f"closed after {len(data)} of {size} bytes")
+        data += part
+    return data

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::{
-    Answer, ClassicGroup, Effects, Identity, Intent, Join, Joined, JoinedMember, Limits, Member, NEW_MEMBER_JOIN_TIMEOUT_MS,
-    Now, State, StaticReplacement, Timer,
+    Answer, ClassicGroup, Effects, Identity, Intent, Join, Joined, JoinedMember, Limits, Member,
+    NEW_MEMBER_JOIN_TIMEOUT_MS, Now, State, StaticReplacement, Timer,
 };
 use crate::group::{GroupError, Str, WriteResult};
 
@@ -135,13 +135,19 @@ impl ClassicGroup {
                     previous_leader,
                     supports_skip_assignment,
                 };
-                self.write(Intent::ReplaceStatic(Box::new(replacement)), |member| member.assignment.clone(), out);
+                self.write(
+                    Intent::ReplaceStatic(Box::new(replacement)),
+                    |member| member.assignment.clone(),
+                    out,
+                );
             }
             State::Stable | State::CompletingRebalance => {
                 // The leader may be assigning to the id that is gone.
                 self.prepare_rebalance("a static member returned", limits, now, out);
             }
-            State::PreparingRebalance | State::Empty | State::Dead => self.maybe_complete_join(limits, now, out),
+            State::PreparingRebalance | State::Empty | State::Dead => {
+                self.maybe_complete_join(limits, now, out)
+            }
         }
     }
 
@@ -160,7 +166,13 @@ impl ClassicGroup {
     }
 
     /// The record of a replaced static member was written, or not.
-    pub(super) fn on_static_replaced(&mut self, replaced: StaticReplacement, result: WriteResult, now: Now, out: &mut Effects) {
+    pub(super) fn on_static_replaced(
+        &mut self,
+        replaced: StaticReplacement,
+        result: WriteResult,
+        now: Now,
+        out: &mut Effects,
+    ) {
         let current = self.state == State::Stable
             && self.generation == replaced.generation
             && self.roster.get(&replaced.new_id).is_some_and(Member::is_awaiting_join);
@@ -235,9 +247,12 @@ impl ClassicGroup {
         match self.state {
             State::Empty | State::Dead => true,
             State::PreparingRebalance => {
-                self.roster.get(id).is_some_and(Member::is_awaiting_join) || self.roster.awaiting_join() < limits.max_size
+                self.roster.get(id).is_some_and(Member::is_awaiting_join)
+                    || self.roster.awaiting_join() < limits.max_size
             }
-            State::CompletingRebalance | State::Stable => self.roster.contains(id) || self.roster.len() < limits.max_size,
+            State::CompletingRebalance | State::Stable => {
+                self.roster.contains(id) || self.roster.len() < limits.max_size
+            }
         }
     }
 

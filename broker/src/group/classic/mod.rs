@@ -13,13 +13,13 @@
 mod effects;
 mod join;
 mod member;
+#[cfg(test)]
+mod properties;
 mod rebalance;
 mod roster;
 mod session;
 mod subscription;
 mod sync;
-#[cfg(test)]
-mod properties;
 #[cfg(test)]
 mod tests;
 
@@ -28,8 +28,9 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 pub use effects::{
-    Answer, Effects, GroupSnapshot, GroupWrite, Identity, Intent, Join, JoinRefused, Joined, JoinedMember, Leaving, Limits,
-    MemberSnapshot, NEW_MEMBER_JOIN_TIMEOUT_MS, Now, Protocol, StaticReplacement, Sync, Synced, Token,
+    Answer, Effects, GroupSnapshot, GroupWrite, Identity, Intent, Join, JoinRefused, Joined, JoinedMember,
+    Leaving, Limits, MemberSnapshot, NEW_MEMBER_JOIN_TIMEOUT_MS, Now, Protocol, StaticReplacement, Sync,
+    Synced, Token,
 };
 pub use member::Member;
 pub use roster::Roster;
@@ -264,8 +265,11 @@ impl ClassicGroup {
 }
 
 fn restored(member: MemberSnapshot, protocol: Option<&Str>) -> Member {
-    let rebalance_timeout_ms =
-        if member.rebalance_timeout_ms == -1 { member.session_timeout_ms } else { member.rebalance_timeout_ms };
+    let rebalance_timeout_ms = if member.rebalance_timeout_ms == -1 {
+        member.session_timeout_ms
+    } else {
+        member.rebalance_timeout_ms
+    };
     let protocols = protocol.map(|name| Protocol { name: name.clone(), metadata: member.subscription });
     Member {
         id: member.member_id,

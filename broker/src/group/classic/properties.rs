@@ -1,6 +1,6 @@
 //! Whatever clients, clock and disk do: invariants of a group after every event.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -46,7 +46,15 @@ struct Model {
 impl Model {
     fn new() -> Self {
         let group = ClassicGroup::new("g".into(), Now { monotonic_ms: 0, wall_ms: 0 });
-        Self { group, clock: 0, tokens: 0, parked: BTreeSet::new(), ids: Vec::new(), writes: Vec::new(), generation: 0 }
+        Self {
+            group,
+            clock: 0,
+            tokens: 0,
+            parked: BTreeSet::new(),
+            ids: Vec::new(),
+            writes: Vec::new(),
+            generation: 0,
+        }
     }
 
     fn now(&self) -> Now {
@@ -70,9 +78,15 @@ impl Model {
         match event {
             Event::Join { member, instance, offer, two_steps, skip } => {
                 let (member_id, held) = self.pick(*member);
-                let instance_id = held.or_else(|| instance.filter(|_| member_id.is_empty()).map(|n| format!("i{n}").into()));
+                let instance_id = held
+                    .or_else(|| instance.filter(|_| member_id.is_empty()).map(|n| format!("i{n}").into()));
                 let token = self.token();
-                let protocols = ["a", "b", "c"].iter().cycle().skip(usize::from(*offer)).take(2).map(|name| protocol(name, "m"));
+                let protocols = ["a", "b", "c"]
+                    .iter()
+                    .cycle()
+                    .skip(usize::from(*offer))
+                    .take(2)
+                    .map(|name| protocol(name, "m"));
                 let join = Join {
                     token,
                     member_id,
@@ -94,10 +108,18 @@ impl Model {
                 let (member_id, instance_id) = self.pick(*member);
                 let token = self.token();
                 let leads = self.group.roster().is_leader(&member_id);
-                let all = self.group.roster().iter().map(|member| (member.id.clone(), Bytes::from_static(b"x")));
-                let assignments: BTreeMap<_, _> = if leads { all.collect() } else { BTreeMap::new() };
+                let ids = if leads { self.group.roster().ids() } else { Vec::new() };
+                let assignments = ids.into_iter().map(|id| (id, Bytes::from_static(b"x"))).collect();
                 let generation = self.group.generation() - i32::from(*stale);
-                let sync = Sync { token, member_id, instance_id, generation, protocol_type: None, protocol_name: None, assignments };
+                let sync = Sync {
+                    token,
+                    member_id,
+                    instance_id,
+                    generation,
+                    protocol_type: None,
+                    protocol_name: None,
+                    assignments,
+                };
                 self.group.sync(sync, &mut out);
             }
             Event::Heartbeat { member } => {
@@ -110,7 +132,8 @@ impl Model {
                 self.group.leave(&[Leaving { member_id, instance_id }], &LIMITS, now, &mut out).unwrap();
             }
             Event::LeaveInstance { instance } => {
-                let leaving = Leaving { member_id: Str::default(), instance_id: Some(format!("i{instance}").into()) };
+                let leaving =
+                    Leaving { member_id: Str::default(), instance_id: Some(format!("i{instance}").into()) };
                 self.group.leave(&[leaving], &LIMITS, now, &mut out).unwrap();
             }
             Event::Pass { ms } => {
@@ -133,7 +156,10 @@ impl Model {
             match answer {
                 Answer::Join(Ok(joined)) => {
                     let member = self.group.roster().get(&joined.member_id);
-                    self.remember(joined.member_id.clone(), member.and_then(|member| member.instance_id.clone()));
+                    self.remember(
+                        joined.member_id.clone(),
+                        member.and_then(|member| member.instance_id.clone()),
+                    );
                     prop_assert!(!joined.leader.is_empty());
                 }
                 Answer::Join(Err(refused)) if refused.error == GroupError::MemberIdRequired => {
@@ -168,7 +194,10 @@ impl Model {
         if group.state() == State::Stable {
             prop_assert!(group.protocol_name().is_some());
             prop_assert!(roster.iter().all(|member| !member.is_awaiting_sync()));
-            prop_assert!(roster.iter().all(|member| !member.assignment.is_empty()), "stable without an assignment");
+            prop_assert!(
+                roster.iter().all(|member| !member.assignment.is_empty()),
+                "stable without an assignment"
+            );
         }
         if group.state() == State::Empty {
             prop_assert!(roster.is_empty());

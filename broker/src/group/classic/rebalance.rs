@@ -2,18 +2,34 @@
 
 use bytes::Bytes;
 
-use super::{Answer, ClassicGroup, Effects, GroupWrite, InitialDelay, Intent, Limits, Member, Now, State, Timer};
+use super::{
+    Answer, ClassicGroup, Effects, GroupWrite, InitialDelay, Intent, Limits, Member, Now, State, Timer,
+};
 use crate::group::{GroupError, Str, WriteResult};
 
 impl ClassicGroup {
     /// The fate of a record from [`Effects::writes`], in the order in which they were asked for.
-    pub fn on_written(&mut self, intent: Intent, result: WriteResult, limits: &Limits, now: Now, out: &mut Effects) {
+    pub fn on_written(
+        &mut self,
+        intent: Intent,
+        result: WriteResult,
+        limits: &Limits,
+        now: Now,
+        out: &mut Effects,
+    ) {
         if result.is_ok() {
             self.persisted = true;
         }
         match intent {
             Intent::Assign { generation, assignment } => {
-                self.on_assigned(generation, |member| assignment.get(&member.id).cloned(), result, limits, now, out);
+                self.on_assigned(
+                    generation,
+                    |member| assignment.get(&member.id).cloned(),
+                    result,
+                    limits,
+                    now,
+                    out,
+                );
             }
             Intent::Empty => {
                 if let Err(error) = result {
@@ -26,9 +42,17 @@ impl ClassicGroup {
     }
 
     /// Starts a rebalance if the state allows it, else completes the one that is going on if everybody is there.
-    pub(super) fn rebalance_or_complete(&mut self, reason: &str, limits: &Limits, now: Now, out: &mut Effects) {
+    pub(super) fn rebalance_or_complete(
+        &mut self,
+        reason: &str,
+        limits: &Limits,
+        now: Now,
+        out: &mut Effects,
+    ) {
         match self.state {
-            State::Empty | State::CompletingRebalance | State::Stable => self.prepare_rebalance(reason, limits, now, out),
+            State::Empty | State::CompletingRebalance | State::Stable => {
+                self.prepare_rebalance(reason, limits, now, out)
+            }
             State::PreparingRebalance | State::Dead => self.maybe_complete_join(limits, now, out),
         }
     }
@@ -54,7 +78,10 @@ impl ClassicGroup {
 
     /// Completes the join phase if nobody is missing; the first rebalance waits its delay out.
     pub(super) fn maybe_complete_join(&mut self, _limits: &Limits, now: Now, out: &mut Effects) {
-        if self.state == State::PreparingRebalance && self.previous_state != State::Empty && self.everybody_joined() {
+        if self.state == State::PreparingRebalance
+            && self.previous_state != State::Empty
+            && self.everybody_joined()
+        {
             self.complete_join(now, out);
         }
     }
@@ -189,7 +216,8 @@ impl ClassicGroup {
         match result {
             Ok(()) => {
                 for id in self.roster.ids() {
-                    self.roster.update(&id, |member| member.assignment = assignment(member).unwrap_or_default());
+                    self.roster
+                        .update(&id, |member| member.assignment = assignment(member).unwrap_or_default());
                 }
                 self.transition(State::Stable, now);
                 self.propagate_assignment(now, out);

@@ -156,7 +156,8 @@ impl Roster {
         if self.leader.as_ref().is_some_and(joined) {
             return true;
         }
-        let elected = self.members.values().find(|member| member.is_awaiting_join()).map(|member| member.id.clone());
+        let elected =
+            self.members.values().find(|member| member.is_awaiting_join()).map(|member| member.id.clone());
         let found = elected.is_some();
         if found {
             self.leader = elected;

@@ -110,12 +110,16 @@ impl ClassicGroup {
     fn leave_one(&mut self, leaving: &Leaving, out: &mut Effects) -> Result<(), GroupError> {
         let id = if leaving.member_id.is_empty() {
             // An administrator names a static member by its instance id alone.
-            let held = leaving.instance_id.as_ref().and_then(|instance_id| self.roster.static_member(instance_id));
+            let held =
+                leaving.instance_id.as_ref().and_then(|instance_id| self.roster.static_member(instance_id));
             held.cloned().ok_or(GroupError::UnknownMemberId)?
         } else if self.pending_joins.contains(&leaving.member_id) {
             leaving.member_id.clone()
         } else {
-            self.check_member(Identity { member_id: &leaving.member_id, instance_id: leaving.instance_id.as_ref() })?;
+            self.check_member(Identity {
+                member_id: &leaving.member_id,
+                instance_id: leaving.instance_id.as_ref(),
+            })?;
             leaving.member_id.clone()
         };
         tracing::info!(group = %self.id, member = %id, "a member leaves");

@@ -25,7 +25,9 @@ impl ClassicGroup {
         match self.state {
             State::Empty if self.state_timestamp_ms >= 0 => Some(self.state_timestamp_ms),
             State::Empty => Some(commit_timestamp_ms),
-            State::Stable if self.is_consumer() && self.subscribed_topics.is_some() => Some(commit_timestamp_ms),
+            State::Stable if self.is_consumer() && self.subscribed_topics.is_some() => {
+                Some(commit_timestamp_ms)
+            }
             _ => None,
         }
     }
@@ -77,7 +79,8 @@ mod tests {
 
     #[test]
     fn topics_are_read_from_any_version_and_nonsense_is_refused() {
-        let metadata = Bytes::from_static(b"\x00\x03\x00\x00\x00\x02\x00\x01a\x00\x02bc\xff\xff\xff\xff more");
+        let metadata =
+            Bytes::from_static(b"\x00\x03\x00\x00\x00\x02\x00\x01a\x00\x02bc\xff\xff\xff\xff more");
         assert_eq!(subscribed_topics(metadata), Some(vec![Str::from("a"), Str::from("bc")]));
         assert_eq!(subscribed_topics(Bytes::from_static(b"\x00\x00\x7f\xff\xff\xff\x00")), None);
         assert_eq!(subscribed_topics(Bytes::from_static(b"\x00\x00\x00\x00\x00\x01\x00\x09a")), None);

@@ -41,19 +41,26 @@ impl ClassicGroup {
             State::Empty => return Err(GroupError::UnknownMemberId),
             State::PreparingRebalance | State::CompletingRebalance | State::Stable => {}
         }
-        self.check_member(Identity { member_id: &request.member_id, instance_id: request.instance_id.as_ref() })?;
+        self.check_member(Identity {
+            member_id: &request.member_id,
+            instance_id: request.instance_id.as_ref(),
+        })?;
         if request.generation != self.generation {
             return Err(GroupError::IllegalGeneration);
         }
-        let differs = |given: &Option<Str>, ours: &Option<Str>| given.is_some() && ours.is_some() && given != ours;
-        if differs(&request.protocol_type, &self.protocol_type) || differs(&request.protocol_name, &self.protocol_name) {
+        let differs =
+            |given: &Option<Str>, ours: &Option<Str>| given.is_some() && ours.is_some() && given != ours;
+        if differs(&request.protocol_type, &self.protocol_type)
+            || differs(&request.protocol_name, &self.protocol_name)
+        {
             return Err(GroupError::InconsistentGroupProtocol);
         }
         Ok(())
     }
 
     fn park_sync(&mut self, request: Sync, out: &mut Effects) {
-        let earlier = self.roster.update(&request.member_id, |member| member.awaiting_sync.replace(request.token));
+        let earlier =
+            self.roster.update(&request.member_id, |member| member.awaiting_sync.replace(request.token));
         if let Some(token) = earlier.flatten() {
             out.answer_sync(token, Err(GroupError::RebalanceInProgress));
         }

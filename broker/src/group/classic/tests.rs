@@ -85,8 +85,10 @@ impl World {
     fn sync_as(&mut self, member_id: &str, generation: i32, assignments: &[(&str, &str)]) -> Token {
         self.tokens += 1;
         let token = Token(self.tokens);
-        let assignments: BTreeMap<Str, Bytes> =
-            assignments.iter().map(|(id, bytes)| (Str::from(*id), Bytes::copy_from_slice(bytes.as_bytes()))).collect();
+        let assignments: BTreeMap<Str, Bytes> = assignments
+            .iter()
+            .map(|(id, bytes)| (Str::from(*id), Bytes::copy_from_slice(bytes.as_bytes())))
+            .collect();
         let sync = Sync {
             token,
             member_id: member_id.into(),
@@ -194,7 +196,9 @@ fn a_dynamic_member_of_a_new_client_joins_in_two_steps() {
     join.requires_known_member_id = true;
     let token = world.join_with(join);
     let id = match &world.answers[&token] {
-        Answer::Join(Err(refused)) if refused.error == GroupError::MemberIdRequired => refused.member_id.clone(),
+        Answer::Join(Err(refused)) if refused.error == GroupError::MemberIdRequired => {
+            refused.member_id.clone()
+        }
         other => panic!("{other:?}"),
     };
     assert_eq!(world.group.state(), State::Empty);
@@ -392,7 +396,11 @@ fn the_protocol_is_voted_for_among_those_that_all_support() {
     assert_eq!(world.join_error(stranger), GroupError::InconsistentGroupProtocol);
     world.advance(6_000);
     assert_eq!(world.joined(tokens[0]).protocol_name.as_deref(), Some("b"));
-    let leader = tokens.iter().map(|token| world.joined(*token)).find(|joined| joined.leader == joined.member_id).unwrap();
+    let leader = tokens
+        .iter()
+        .map(|token| world.joined(*token))
+        .find(|joined| joined.leader == joined.member_id)
+        .unwrap();
     assert!(leader.members.iter().all(|member| member.metadata == "b"));
 }
 
@@ -450,7 +458,15 @@ fn a_static_member_returns_without_a_rebalance_and_fences_its_former_self() {
     let token = world.join_static("", &instance);
     assert!(world.parked(token), "answered only when the new id is written");
     let written = world.write_all(Ok(()));
-    assert_eq!(written[0].members.iter().find(|member| member.instance_id.as_ref() == Some(&instance)).unwrap().assignment, "F");
+    assert_eq!(
+        written[0]
+            .members
+            .iter()
+            .find(|member| member.instance_id.as_ref() == Some(&instance))
+            .unwrap()
+            .assignment,
+        "F"
+    );
     let back = world.joined(token);
     assert_eq!((back.generation, &back.leader), (1, &leader.member_id));
     assert_ne!(back.member_id, follower.member_id);

@@ -1,1 +1,276 @@
 //! Configuration: every key of Kafka 4.3, typed and validated.
+//!
+//! [`Sources`] (file, environment, `--override`) become [`Settings`] (text with its origin, each key checked by itself
+//! against [`keys`]), and those one [`Config`] (typed, cross-checked), which the rest of the broker reads. What is wrong
+//! is said once, at start, with the key, the reason and the place.
+
+mod environment;
+mod error;
+pub mod keys;
+mod listener;
+mod node;
+pub mod properties;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod typed;
+pub mod value;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use error::{ConfigError, ConfigErrors, Origin};
+pub use listener::{Listener, ListenerName, ProtocolMap, SecurityProtocol};
+pub use settings::{Setting, Settings, Sources};
+
+/// What a node is configured to be and do.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `node.id` (or `broker.id`).
+    pub node_id: i32,
+    /// `process.roles`.
+    pub roles: Roles,
+    /// `broker.rack`.
+    pub rack: Option<String>,
+    /// `listeners`: what is bound, controller listeners included.
+    pub listeners: Vec<Listener>,
+    /// What is registered for clients and brokers: `advertised.listeners`, or from `listeners`; no controller listener.
+    pub advertised_listeners: Vec<Listener>,
+    /// What is registered for controllers and put into the quorum's voter set.
+    pub advertised_controller_listeners: Vec<Listener>,
+    /// `controller.listener.names`.
+    pub controller_listener_names: Vec<ListenerName>,
+    /// `inter.broker.listener.name`.
+    pub inter_broker_listener_name: ListenerName,
+    /// Metadata quorum.
+    pub quorum: Quorum,
+    /// `log.dirs`, or `log.dir`: at least one.
+    pub log_dirs: Vec<PathBuf>,
+    /// `metadata.log.dir`, or the first of `log_dirs`.
+    pub metadata_log_dir: PathBuf,
+    /// Topics that are made without being told how.
+    pub topics: Topics,
+    /// `__consumer_offsets`.
+    pub offsets: Offsets,
+    /// Consumer groups.
+    pub group: Group,
+    /// Connections and requests.
+    pub network: Network,
+    /// Fetches.
+    pub fetch: Fetch,
+    /// What is done to logs in the background.
+    pub log: LogTasks,
+    /// Idempotent producers.
+    pub producers: Producers,
+    /// `ottla.http.listener`: host (empty: all addresses) and port of health and metrics; `None` if switched off.
+    pub http: Option<(String, u16)>,
+    /// Cluster id to format empty directories with (`CLUSTER_ID` in the environment).
+    pub cluster_id: Option<String>,
+    /// Whether empty log directories are formatted at start: when started without a file of settings, without roles, or
+    /// with a cluster id in the environment.
+    pub format_if_empty: bool,
+    /// All static settings, for DescribeConfigs and the defaults of topics.
+    pub settings: Settings,
+}
+
+/// `process.roles`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// Serves clients.
+    pub broker: bool,
+    /// May vote in the metadata quorum.
+    pub controller: bool,
+}
+
+/// The metadata quorum and its log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quorum {
+    /// `controller.quorum.voters`: the static voters, if the quorum is of the static kind.
+    pub voters: Vec<Voter>,
+    /// `controller.quorum.bootstrap.servers`.
+    pub bootstrap_servers: Vec<(String, u16)>,
+    /// `metadata.log.max.record.bytes.between.snapshots`.
+    pub snapshot_after_bytes: u64,
+    /// `metadata.log.max.snapshot.interval.ms`; zero is never.
+    pub snapshot_interval: Duration,
+    /// `metadata.log.segment.bytes`.
+    pub segment_bytes: i32,
+    /// `metadata.log.segment.ms`.
+    pub segment_ms: i64,
+    /// `metadata.max.retention.bytes`; negative is unlimited.
+    pub retention_bytes: i64,
+    /// `metadata.max.retention.ms`; negative is unlimited.
+    pub retention_ms: i64,
+    /// `metadata.max.idle.interval.ms`: a no-op record after so long; zero is never.
+    pub max_idle_interval: Duration,
+    /// `broker.heartbeat.interval.ms`.
+    pub heartbeat_interval: Duration,
+    /// `broker.session.timeout.ms`.
+    pub session_timeout: Duration,
+}
+
+/// A static voter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Voter {
+    /// Its node id.
+    pub id: i32,
+    /// Its controller listener's host.
+    pub host: String,
+    /// And port.
+    pub port: u16,
+}
+
+/// Topics that are made without being told how, or deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    /// `num.partitions`.
+    pub num_partitions: i32,
+    /// `default.replication.factor`.
+    pub replication_factor: i16,
+    /// `auto.create.topics.enable`.
+    pub auto_create: bool,
+    /// `delete.topic.enable`.
+    pub delete_enable: bool,
+}
+
+/// The offsets topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offsets {
+    /// `offsets.topic.num.partitions`.
+    pub num_partitions: i32,
+    /// `offsets.topic.replication.factor`.
+    pub replication_factor: i16,
+    /// `offsets.topic.segment.bytes`.
+    pub segment_bytes: i32,
+    /// `offsets.retention.minutes`.
+    pub retention: Duration,
+    /// `offsets.retention.check.interval.ms`.
+    pub retention_check_interval: Duration,
+    /// `offset.metadata.max.bytes`.
+    pub metadata_max_bytes: i32,
+    /// `offsets.commit.timeout.ms`.
+    pub commit_timeout: Duration,
+    /// `offsets.load.buffer.size`.
+    pub load_buffer_bytes: i32,
+}
+
+/// Classic consumer groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// `group.min.session.timeout.ms`.
+    pub min_session_timeout: Duration,
+    /// `group.max.session.timeout.ms`.
+    pub max_session_timeout: Duration,
+    /// `group.initial.rebalance.delay.ms`.
+    pub initial_rebalance_delay: Duration,
+    /// `group.max.size`.
+    pub max_size: i32,
+}
+
+/// Connections and requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// `socket.send.buffer.bytes`; `None` (-1) leaves it to the system.
+    pub send_buffer_bytes: Option<i32>,
+    /// `socket.receive.buffer.bytes`; `None` (-1) leaves it to the system.
+    pub receive_buffer_bytes: Option<i32>,
+    /// `socket.listen.backlog.size`.
+    pub backlog: i32,
+    /// `socket.request.max.bytes`.
+    pub max_request_bytes: i32,
+    /// `connections.max.idle.ms`; `None` (negative) is never.
+    pub max_idle: Option<Duration>,
+    /// `max.connections`.
+    pub max_connections: i32,
+    /// `max.connections.per.ip`.
+    pub max_connections_per_ip: i32,
+    /// `max.connections.per.ip.overrides`.
+    pub max_connections_overrides: Vec<(String, i32)>,
+    /// `queued.max.request.bytes`; `None` (-1) leaves it to the broker.
+    pub queued_max_bytes: Option<i64>,
+}
+
+/// Fetches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    /// `fetch.max.bytes`.
+    pub max_bytes: i32,
+    /// `max.incremental.fetch.session.cache.slots`.
+    pub session_slots: i32,
+    /// `max.request.partition.size.limit`: partitions in one DescribeTopicPartitions response.
+    pub max_described_partitions: i32,
+}
+
+/// What is done to logs in the background.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogTasks {
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_interval: Duration,
+    /// `log.initial.task.delay.ms`.
+    pub initial_delay: Duration,
+    /// `log.flush.scheduler.interval.ms`.
+    pub flush_check_interval: Duration,
+    /// `log.flush.offset.checkpoint.interval.ms`.
+    pub recovery_checkpoint_interval: Duration,
+    /// `log.flush.start.offset.checkpoint.interval.ms`.
+    pub start_checkpoint_interval: Duration,
+    /// `replica.high.watermark.checkpoint.interval.ms`.
+    pub high_watermark_checkpoint_interval: Duration,
+    /// `num.recovery.threads.per.data.dir`.
+    pub recovery_threads: i32,
+}
+
+/// Idempotent producers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Producers {
+    /// `producer.id.expiration.ms`.
+    pub expiration: Duration,
+    /// `producer.id.expiration.check.interval.ms`.
+    pub expiration_check_interval: Duration,
+}
+
+/// A configuration and what should be said about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Warnings, each naming its key.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads, checks and resolves all sources.
+    ///
+    /// # Errors
+    /// Everything that is wrong: with single keys, or else with how they fit together.
+    pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
+        let mut warnings = Vec::new();
+        let mut settings = Settings::gather(sources, &mut warnings)?;
+        let errors = settings.check(&mut warnings);
+        if !errors.is_empty() {
+            return Err(ConfigErrors(errors));
+        }
+        let alone = node::assume_single_node(&mut settings);
+        let mut config = typed::config(settings, &sources.host_name)?;
+        config.cluster_id = environment::cluster_id(&sources.environment).map(str::to_owned);
+        config.format_if_empty = alone || sources.file.is_none() || config.cluster_id.is_some();
+        Ok(Loaded { config, warnings })
+    }
+
+    /// A node started with nothing: broker and controller, port 9092, data in `./data`.
+    pub fn default_single_node() -> Config {
+        Config::load(&Sources { host_name: "localhost".into(), ..Sources::default() })
+            .expect("the defaults are valid, as a test shows")
+            .config
+    }
+
+    /// Reads properties written as `key=value` lines, over the defaults of a single node. For tests and tools.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn from_overrides(overrides: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+        let overrides =
+            overrides.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Ok(Config::load(&Sources { overrides, host_name: "localhost".into(), ..Sources::default() })?.config)
+    }
+}

@@ -1,0 +1,296 @@
+//! From checked settings to the typed [`Config`].
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::listener::host_and_port;
+use super::node::Node;
+use super::value::Value;
+use super::{
+    Config, ConfigError, ConfigErrors, Fetch, Group, LogTasks, Network, Offsets, Producers, Quorum, Settings,
+    Topics, node,
+};
+
+/// Resolves settings of which each is valid by itself.
+pub(super) fn config(settings: Settings, host_name: &str) -> Result<Config, ConfigErrors> {
+    let read = Reader(&settings);
+    let mut errors = Vec::new();
+    let network = network(&read).unwrap_or_else(|error| {
+        errors.push(error);
+        Network::unlimited()
+    });
+    let http = http(&read).unwrap_or_else(|error| {
+        errors.push(error);
+        None
+    });
+    errors.extend(conflicts(&read));
+    let node = match node::resolve(&read, host_name) {
+        Ok(node) if errors.is_empty() => node,
+        Ok(_) => return Err(ConfigErrors(errors)),
+        Err(more) => {
+            errors.extend(more.0);
+            return Err(ConfigErrors(errors));
+        }
+    };
+    Ok(assemble(&read, node, network, http))
+}
+
+fn assemble(read: &Reader<'_>, node: Node, network: Network, http: Option<(String, u16)>) -> Config {
+    let log_dirs = log_dirs(read);
+    let first = log_dirs.first().cloned().unwrap_or_default();
+    Config {
+        node_id: node.id,
+        roles: node.roles,
+        rack: read.optional_text("broker.rack"),
+        listeners: node.listeners,
+        advertised_listeners: node.advertised,
+        advertised_controller_listeners: node.advertised_controllers,
+        controller_listener_names: node.controller_names,
+        inter_broker_listener_name: node.inter_broker,
+        quorum: Quorum { voters: node.voters, bootstrap_servers: node.bootstrap_servers, ..quorum(read) },
+        metadata_log_dir: read.optional_text("metadata.log.dir").map_or(first, PathBuf::from),
+        log_dirs,
+        topics: topics(read),
+        offsets: offsets(read),
+        group: group(read),
+        network,
+        fetch: fetch(read),
+        log: log_tasks(read),
+        producers: producers(read),
+        http,
+        cluster_id: None,
+        format_if_empty: false,
+        settings: read.0.clone(),
+    }
+}
+
+/// Typed reading of settings whose values have been checked.
+pub(super) struct Reader<'a>(pub(super) &'a Settings);
+
+impl Reader<'_> {
+    pub(super) fn number<T: TryFrom<i64> + Default>(&self, key: &str) -> T {
+        match self.0.value(key) {
+            Some(Value::Number(number)) => T::try_from(number).unwrap_or_default(),
+            _ => T::default(),
+        }
+    }
+
+    pub(super) fn flag(&self, key: &str) -> bool {
+        matches!(self.0.value(key), Some(Value::Bool(true)))
+    }
+
+    pub(super) fn text(&self, key: &str) -> String {
+        self.optional_text(key).unwrap_or_default()
+    }
+
+    pub(super) fn optional_text(&self, key: &str) -> Option<String> {
+        match self.0.value(key) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn list(&self, key: &str) -> Vec<String> {
+        match self.0.value(key) {
+            Some(Value::List(list)) => list,
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.0.is_set(key)
+    }
+
+    /// The error of a key whose value is of its type and yet wrong.
+    pub(super) fn invalid(&self, key: &str, reason: String) -> ConfigError {
+        match self.0.get(key) {
+            Some(setting) => ConfigError::Invalid {
+                key: key.to_owned(),
+                value: setting.value.clone(),
+                reason,
+                origin: setting.origin.clone(),
+            },
+            None => ConfigError::Conflict(format!("{key}: {reason}")),
+        }
+    }
+
+    fn millis(&self, key: &str) -> Duration {
+        Duration::from_millis(self.number(key))
+    }
+}
+
+impl Network {
+    fn unlimited() -> Network {
+        Network {
+            send_buffer_bytes: None,
+            receive_buffer_bytes: None,
+            backlog: 50,
+            max_request_bytes: i32::MAX,
+            max_idle: None,
+            max_connections: i32::MAX,
+            max_connections_per_ip: i32::MAX,
+            max_connections_overrides: Vec::new(),
+            queued_max_bytes: None,
+        }
+    }
+}
+
+fn log_dirs(read: &Reader<'_>) -> Vec<PathBuf> {
+    let dirs = if read.is_set("log.dirs") { read.list("log.dirs") } else { read.list("log.dir") };
+    dirs.into_iter().map(PathBuf::from).collect()
+}
+
+fn quorum(read: &Reader<'_>) -> Quorum {
+    Quorum {
+        voters: Vec::new(),
+        bootstrap_servers: Vec::new(),
+        snapshot_after_bytes: read.number("metadata.log.max.record.bytes.between.snapshots"),
+        snapshot_interval: read.millis("metadata.log.max.snapshot.interval.ms"),
+        segment_bytes: read.number("metadata.log.segment.bytes"),
+        segment_ms: read.number("metadata.log.segment.ms"),
+        retention_bytes: read.number("metadata.max.retention.bytes"),
+        retention_ms: read.number("metadata.max.retention.ms"),
+        max_idle_interval: read.millis("metadata.max.idle.interval.ms"),
+        heartbeat_interval: read.millis("broker.heartbeat.interval.ms"),
+        session_timeout: read.millis("broker.session.timeout.ms"),
+    }
+}
+
+fn topics(read: &Reader<'_>) -> Topics {
+    Topics {
+        num_partitions: read.number("num.partitions"),
+        replication_factor: read.number("default.replication.factor"),
+        auto_create: read.flag("auto.create.topics.enable"),
+        delete_enable: read.flag("delete.topic.enable"),
+    }
+}
+
+fn offsets(read: &Reader<'_>) -> Offsets {
+    let minutes: u64 = read.number("offsets.retention.minutes");
+    Offsets {
+        num_partitions: read.number("offsets.topic.num.partitions"),
+        replication_factor: read.number("offsets.topic.replication.factor"),
+        segment_bytes: read.number("offsets.topic.segment.bytes"),
+        retention: Duration::from_secs(minutes.saturating_mul(60)),
+        retention_check_interval: read.millis("offsets.retention.check.interval.ms"),
+        metadata_max_bytes: read.number("offset.metadata.max.bytes"),
+        commit_timeout: read.millis("offsets.commit.timeout.ms"),
+        load_buffer_bytes: read.number("offsets.load.buffer.size"),
+    }
+}
+
+fn group(read: &Reader<'_>) -> Group {
+    Group {
+        min_session_timeout: read.millis("group.min.session.timeout.ms"),
+        max_session_timeout: read.millis("group.max.session.timeout.ms"),
+        initial_rebalance_delay: read.millis("group.initial.rebalance.delay.ms"),
+        max_size: read.number("group.max.size"),
+    }
+}
+
+fn network(read: &Reader<'_>) -> Result<Network, ConfigError> {
+    let buffer = |key: &str| Some(read.number::<i32>(key)).filter(|bytes| *bytes >= 0);
+    let idle: i64 = read.number("connections.max.idle.ms");
+    Ok(Network {
+        send_buffer_bytes: buffer("socket.send.buffer.bytes"),
+        receive_buffer_bytes: buffer("socket.receive.buffer.bytes"),
+        backlog: read.number("socket.listen.backlog.size"),
+        max_request_bytes: read.number("socket.request.max.bytes"),
+        max_idle: u64::try_from(idle).ok().map(Duration::from_millis),
+        max_connections: read.number("max.connections"),
+        max_connections_per_ip: read.number("max.connections.per.ip"),
+        max_connections_overrides: connection_overrides(read)?,
+        queued_max_bytes: Some(read.number("queued.max.request.bytes")).filter(|bytes| *bytes > 0),
+    })
+}
+
+fn connection_overrides(read: &Reader<'_>) -> Result<Vec<(String, i32)>, ConfigError> {
+    const KEY: &str = "max.connections.per.ip.overrides";
+    let pair = |pair: String| {
+        let (host, limit) = pair.rsplit_once(':')?;
+        Some((host.trim().to_owned(), limit.trim().parse().ok().filter(|limit: &i32| *limit >= 0)?))
+    };
+    let pairs = super::value::list(&read.text(KEY)).into_iter().map(pair).collect::<Option<Vec<_>>>();
+    pairs.ok_or_else(|| read.invalid(KEY, "must be a list of address:limit".into()))
+}
+
+fn fetch(read: &Reader<'_>) -> Fetch {
+    Fetch {
+        max_bytes: read.number("fetch.max.bytes"),
+        session_slots: read.number("max.incremental.fetch.session.cache.slots"),
+        max_described_partitions: read.number("max.request.partition.size.limit"),
+    }
+}
+
+fn log_tasks(read: &Reader<'_>) -> LogTasks {
+    LogTasks {
+        retention_check_interval: read.millis("log.retention.check.interval.ms"),
+        initial_delay: read.millis("log.initial.task.delay.ms"),
+        flush_check_interval: read.millis("log.flush.scheduler.interval.ms"),
+        recovery_checkpoint_interval: read.millis("log.flush.offset.checkpoint.interval.ms"),
+        start_checkpoint_interval: read.millis("log.flush.start.offset.checkpoint.interval.ms"),
+        high_watermark_checkpoint_interval: read.millis("replica.high.watermark.checkpoint.interval.ms"),
+        recovery_threads: read.number("num.recovery.threads.per.data.dir"),
+    }
+}
+
+fn producers(read: &Reader<'_>) -> Producers {
+    Producers {
+        expiration: read.millis("producer.id.expiration.ms"),
+        expiration_check_interval: read.millis("producer.id.expiration.check.interval.ms"),
+    }
+}
+
+fn http(read: &Reader<'_>) -> Result<Option<(String, u16)>, ConfigError> {
+    const KEY: &str = "ottla.http.listener";
+    let text = read.text(KEY);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let address = host_and_port(&text);
+    address
+        .map(Some)
+        .ok_or_else(|| read.invalid(KEY, "must be HOST:PORT, :PORT, or empty to switch it off".into()))
+}
+
+/// Keys that contradict each other, apart from those of the node and its listeners.
+fn conflicts(read: &Reader<'_>) -> Vec<ConfigError> {
+    let long = |key: &str| read.number::<i64>(key);
+    let checks = [
+        (
+            ["log.retention.ms", "log.retention.minutes", "log.retention.hours"]
+                .iter()
+                .all(|key| long(key) != 0),
+            "log.retention.ms, log.retention.minutes and log.retention.hours must not be 0: -1 keeps records for ever",
+        ),
+        (
+            long("broker.heartbeat.interval.ms").saturating_mul(2) <= long("broker.session.timeout.ms"),
+            "broker.heartbeat.interval.ms must be at most half of broker.session.timeout.ms",
+        ),
+        (
+            long("group.min.session.timeout.ms") <= long("group.max.session.timeout.ms"),
+            "group.min.session.timeout.ms must not be more than group.max.session.timeout.ms",
+        ),
+        (
+            !matches!(long("queued.max.request.bytes"), bytes if bytes > 0 && bytes < long("socket.request.max.bytes")),
+            "queued.max.request.bytes must be at least socket.request.max.bytes, or -1",
+        ),
+        (
+            long("replica.fetch.wait.max.ms") <= long("replica.lag.time.max.ms"),
+            "replica.fetch.wait.max.ms must not be more than replica.lag.time.max.ms",
+        ),
+        (
+            long("replica.fetch.wait.max.ms") <= long("replica.socket.timeout.ms"),
+            "replica.fetch.wait.max.ms must not be more than replica.socket.timeout.ms",
+        ),
+        (
+            long("max.connections.per.ip") > 0 || !read.text("max.connections.per.ip.overrides").is_empty(),
+            "max.connections.per.ip may be 0 only with max.connections.per.ip.overrides",
+        ),
+    ];
+    checks
+        .into_iter()
+        .filter(|(holds, _)| !holds)
+        .map(|(_, text)| ConfigError::Conflict(text.into()))
+        .collect()
+}

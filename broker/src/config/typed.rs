@@ -260,7 +260,7 @@ fn conflicts(read: &Reader<'_>) -> Vec<ConfigError> {
         (
             ["log.retention.ms", "log.retention.minutes", "log.retention.hours"]
                 .iter()
-                .all(|key| long(key) != 0),
+                .all(|key| !read.is_set(key) || long(key) != 0),
             "log.retention.ms, log.retention.minutes and log.retention.hours must not be 0: -1 keeps records for ever",
         ),
         (

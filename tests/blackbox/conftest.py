@@ -4,6 +4,7 @@ import os
 import uuid
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 import nodes
 
@@ -34,6 +35,11 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture
 def bootstrap(node) -> str:
     return node.bootstrap
+
+
+@pytest.fixture
+def admin(bootstrap) -> AdminClient:
+    return AdminClient({"bootstrap.servers": bootstrap})
 
 
 @pytest.fixture

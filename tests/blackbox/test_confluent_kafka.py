@@ -5,7 +5,6 @@ import time
 import pytest
 from confluent_kafka import Consumer, Producer, TopicCollection
 from confluent_kafka.admin import (
-    AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
@@ -15,11 +14,6 @@ from confluent_kafka.admin import (
 )
 
 COUNT = 300
-
-
-@pytest.fixture
-def admin(bootstrap):
-    return AdminClient({"bootstrap.servers": bootstrap})
 
 
 def create(admin, topic, partitions=1, **config):

@@ -1,0 +1,36 @@
+# make up     a Kubernetes cluster (kind) with the operator, a Kafka cluster and a topic in it
+# make down   removes it
+# make run    one broker without Kubernetes, on port 9092, data in ./data
+# make test   everything that CI runs
+# make lint   the part of it that runs nothing
+# make images the two images, from the binaries that cargo builds
+# make clean  what the above leave in this directory
+
+TARGET  := $(or $(CARGO_TARGET_DIR),target)
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+
+.PHONY: up down run test lint images clean
+
+up: images
+	VERSION=$(VERSION) kind/up.sh ottla kind/cluster.yaml
+	kind/demo.sh ottla
+
+down:
+	kind/down.sh ottla
+
+run:
+	cargo run --release --bin ottla-broker
+
+test:
+	TARGET=$(TARGET) VERSION=$(VERSION) tools/test.sh
+
+lint:
+	TARGET=$(TARGET) tools/lint.sh
+
+images:
+	kind/engine.sh
+	tools/images.sh $(TARGET) $(VERSION)
+
+clean:
+	cargo clean
+	rm -rf data

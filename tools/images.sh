@@ -1,0 +1,27 @@
+#!/bin/bash
+# images.sh TARGET VERSION: builds the binaries with cargo and the images ottla-broker:VERSION and ottla-operator:VERSION from
+# them, and fails where one is bigger than it may be. Where cargo cannot build for Linux, the images are built from source.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target=$1 version=$2
+declare -A limit_mb=([broker]=25 [operator]=30)
+
+if [ "$(uname)" = Linux ] && command -v cargo >/dev/null; then
+  cargo build --release --locked --target-dir "$target" --bin ottla-broker --bin ottla-operator
+  context=$(mktemp -d); trap 'rm -rf "$context"' EXIT
+  cp LICENSE "$context/"
+  for name in broker operator; do tools/stage-image.sh "$target/release/ottla-$name" "$context/ottla-$name"; done
+  suffix=-local
+else
+  context=. suffix=
+fi
+
+for name in broker operator; do
+  docker build --quiet --file Dockerfile --target "$name$suffix" --tag "ottla-$name:$version" "$context" >/dev/null 2>"${TMPDIR:-/tmp}/ottla-build.$$" ||
+    { cat "${TMPDIR:-/tmp}/ottla-build.$$" >&2; exit 1; }
+  rm -f "${TMPDIR:-/tmp}/ottla-build.$$"
+  bytes=$(docker image inspect --format '{{.Size}}' "ottla-$name:$version")
+  mb=$(( (bytes + 999999) / 1000000 ))
+  echo "image ottla-$name:$version: $mb MB (at most ${limit_mb[$name]})"
+  [ $mb -le ${limit_mb[$name]} ]
+done

@@ -1,17 +1,19 @@
 //! Record data as it travels through a message: bytes in memory, or a piece of a segment file.
 
-use bytes::Bytes;
 use std::fs::File;
 use std::sync::Arc;
 
-/// `len` bytes of a file from `position` on. The file stays readable after it is renamed or unlinked.
-#[derive(Clone, Debug)]
+use bytes::Bytes;
+
+/// A stretch of a file that goes to the socket without passing through memory. The file stays readable after it was
+/// renamed or unlinked.
+#[derive(Debug, Clone)]
 pub struct FileRegion {
-    /// The open segment file.
+    /// The file, open for reading.
     pub file: Arc<File>,
-    /// First byte.
+    /// Where the region starts, in bytes from the start of the file.
     pub position: u64,
-    /// Number of bytes.
+    /// How many bytes it has.
     pub len: usize,
 }
 
@@ -21,18 +23,17 @@ impl PartialEq for FileRegion {
     }
 }
 
-/// The value of a `records` field. Decoding always gives `Bytes`.
-#[derive(Clone, Debug, PartialEq)]
+/// Record batches: bytes, or a region of a segment. Decoding always gives bytes.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Records {
-    /// In memory.
+    /// Batches in memory.
     Bytes(Bytes),
-    /// In a file, to be sent without passing through memory.
+    /// Batches in a file.
     Region(FileRegion),
 }
 
 impl Records {
-    /// Number of bytes.
-    #[must_use]
+    /// The size in bytes.
     pub fn len(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
@@ -40,10 +41,17 @@ impl Records {
         }
     }
 
-    /// Whether there is nothing.
-    #[must_use]
+    /// Whether there is not a single byte.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The batches, if they are in memory.
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Region(_) => None,
+        }
     }
 }
 
@@ -56,5 +64,11 @@ impl Default for Records {
 impl From<Bytes> for Records {
     fn from(bytes: Bytes) -> Self {
         Self::Bytes(bytes)
+    }
+}
+
+impl From<FileRegion> for Records {
+    fn from(region: FileRegion) -> Self {
+        Self::Region(region)
     }
 }

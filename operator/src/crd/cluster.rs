@@ -270,7 +270,10 @@ pub struct Advertised {
 
     /// Host name or address in place of the node's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^([0-9A-Za-z]([-0-9A-Za-z.]*[0-9A-Za-z])?|\[[0-9A-Fa-f:.]+\])$"), length(max = 253))]
+    #[schemars(
+        regex(pattern = r"^([0-9A-Za-z]([-0-9A-Za-z.]*[0-9A-Za-z])?|\[[0-9A-Fa-f:.]+\])$"),
+        length(max = 253)
+    )]
     pub host: Option<String>,
 
     /// Port that clients use where it is mapped to another one on the way.

@@ -69,7 +69,12 @@ impl Outcome {
     }
 
     /// The three conditions, with the transition times of `previous` where the status is the same.
-    pub fn conditions(&self, previous: &[Condition], generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
+    pub fn conditions(
+        &self,
+        previous: &[Condition],
+        generation: Option<i64>,
+        now: Timestamp,
+    ) -> Vec<Condition> {
         let (ready, progressing, degraded) = match self.state {
             State::Ready => (true, false, false),
             State::ReadyProgressing => (true, true, false),
@@ -80,7 +85,8 @@ impl Outcome {
         let condition = |type_: ConditionType, holds: bool, tells: bool| {
             let status = if holds { "True" } else { "False" };
             let before = previous.iter().find(|c| c.type_ == type_.as_str() && c.status == status);
-            let (reason, message) = if tells { (self.reason, self.message.clone()) } else { ("AsExpected", String::new()) };
+            let (reason, message) =
+                if tells { (self.reason, self.message.clone()) } else { ("AsExpected", String::new()) };
             Condition {
                 type_: type_.as_str().to_owned(),
                 status: status.to_owned(),
@@ -114,8 +120,10 @@ mod tests {
 
     #[test]
     fn the_same_outcome_later_is_the_same_status() {
-        let first = Outcome::progressing("PodsStarting", "waiting for pod a-0").conditions(&[], Some(1), at(10));
-        let second = Outcome::progressing("PodsStarting", "waiting for pod a-0").conditions(&first, Some(1), at(99));
+        let first =
+            Outcome::progressing("PodsStarting", "waiting for pod a-0").conditions(&[], Some(1), at(10));
+        let second =
+            Outcome::progressing("PodsStarting", "waiting for pod a-0").conditions(&first, Some(1), at(99));
         assert_eq!(first, second);
     }
 
@@ -130,7 +138,8 @@ mod tests {
 
     #[test]
     fn degraded_may_still_serve() {
-        let conditions = Outcome::degraded("InvalidSpec", "spec.config[a]", true).conditions(&[], None, at(1));
+        let conditions =
+            Outcome::degraded("InvalidSpec", "spec.config[a]", true).conditions(&[], None, at(1));
         let status: Vec<_> = conditions.iter().map(|c| c.status.as_str()).collect();
         assert_eq!(status, ["True", "False", "True"]);
     }

@@ -55,7 +55,10 @@ impl ConfigMapping {
 
 fn render(key: &str, value: &serde_json::Value) -> Result<String, ConfigValueError> {
     let refuse = |reason| ConfigValueError { key: key.to_owned(), reason };
-    if key.is_empty() || key.len() > 255 || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b)) {
+    if key.is_empty()
+        || key.len() > 255
+        || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+    {
         return Err(refuse("not a configuration name (letters, digits, '.', '-', '_', at most 255)"));
     }
     match value {
@@ -73,7 +76,9 @@ fn render(key: &str, value: &serde_json::Value) -> Result<String, ConfigValueErr
 fn render_number(number: &serde_json::Number) -> String {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match number.as_f64() {
-        Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < EXACT => format!("{float:.0}"),
+        Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < EXACT => {
+            format!("{float:.0}")
+        }
         _ => number.to_string(),
     }
 }

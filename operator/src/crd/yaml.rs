@@ -17,7 +17,10 @@ pub fn files() -> anyhow::Result<Vec<(String, String)>> {
         .map(|mut crd| {
             let name = crd.metadata.name.clone().context("a CRD has a name")?;
             // `helm uninstall` leaves the CRDs, and with them every cluster and topic.
-            crd.metadata.annotations.get_or_insert_default().insert("helm.sh/resource-policy".into(), "keep".into());
+            crd.metadata
+                .annotations
+                .get_or_insert_default()
+                .insert("helm.sh/resource-policy".into(), "keep".into());
             let text = serde_yaml::to_string(&crd).context("a CRD is plain data")?;
             Ok((format!("{name}.yaml"), format!("{HEADER}{text}")))
         })
@@ -47,9 +50,13 @@ pub fn check(directories: &[impl AsRef<Path>]) -> anyhow::Result<()> {
     for directory in directories.iter().map(AsRef::as_ref) {
         for (name, text) in files()? {
             let path = directory.join(name);
-            let found = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let found =
+                fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             if found != text {
-                bail!("{} is not what the operator's types say; run `ottla-operator crds` with the same directories", path.display());
+                bail!(
+                    "{} is not what the operator's types say; run `ottla-operator crds` with the same directories",
+                    path.display()
+                );
             }
         }
     }

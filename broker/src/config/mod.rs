@@ -4,6 +4,7 @@
 //! against [`keys`]), and those one [`Config`] (typed, cross-checked), which the rest of the broker reads. What is wrong
 //! is said once, at start, with the key, the reason and the place.
 
+mod dynamic;
 mod environment;
 mod error;
 pub mod keys;
@@ -13,15 +14,21 @@ pub mod properties;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod topic;
 mod typed;
 pub mod value;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use dynamic::{
+    BrokerLayers, BrokerScope, ConfigSource, Lookup, Nothing, Synonym, is_dynamic, list_append,
+    list_subtract, validate_broker_config, validate_broker_configs, validate_topic_config,
+};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use listener::{Listener, ListenerName, ProtocolMap, SecurityProtocol};
 pub use settings::{Setting, Settings, Sources};
+pub use topic::{TopicConfig, topic_synonyms, topic_value, validate_topic_configs};
 
 /// What a node is configured to be and do.
 #[derive(Debug, Clone)]
@@ -69,6 +76,8 @@ pub struct Config {
     /// Whether empty log directories are formatted at start: when started without a file of settings, without roles, or
     /// with a cluster id in the environment.
     pub format_if_empty: bool,
+    /// This host's name, advertised where a listener has none.
+    pub host_name: String,
     /// All static settings, for DescribeConfigs and the defaults of topics.
     pub settings: Settings,
 }
@@ -251,7 +260,7 @@ impl Config {
             return Err(ConfigErrors(errors));
         }
         let alone = node::assume_single_node(&mut settings);
-        let mut config = typed::config(settings, &sources.host_name)?;
+        let mut config = typed::config(&settings, &sources.host_name)?;
         config.cluster_id = environment::cluster_id(&sources.environment).map(str::to_owned);
         config.format_if_empty = alone || sources.file.is_none() || config.cluster_id.is_some();
         Ok(Loaded { config, warnings })
@@ -262,6 +271,11 @@ impl Config {
         Config::load(&Sources { host_name: "localhost".into(), ..Sources::default() })
             .expect("the defaults are valid, as a test shows")
             .config
+    }
+
+    /// The layers of a broker's configuration without anything that was changed while it ran.
+    pub fn layers(&self) -> BrokerLayers<'_> {
+        BrokerLayers::fixed(&self.settings)
     }
 
     /// Reads properties written as `key=value` lines, over the defaults of a single node. For tests and tools.

@@ -12,8 +12,8 @@ use super::{
 };
 
 /// Resolves settings of which each is valid by itself.
-pub(super) fn config(settings: Settings, host_name: &str) -> Result<Config, ConfigErrors> {
-    let read = Reader(&settings);
+pub(super) fn config(settings: &Settings, host_name: &str) -> Result<Config, ConfigErrors> {
+    let read = Reader(settings);
     let mut errors = Vec::new();
     let network = network(&read).unwrap_or_else(|error| {
         errors.push(error);
@@ -32,7 +32,7 @@ pub(super) fn config(settings: Settings, host_name: &str) -> Result<Config, Conf
             return Err(ConfigErrors(errors));
         }
     };
-    Ok(assemble(&read, node, network, http))
+    Ok(Config { host_name: host_name.to_owned(), ..assemble(&read, node, network, http) })
 }
 
 fn assemble(read: &Reader<'_>, node: Node, network: Network, http: Option<(String, u16)>) -> Config {
@@ -60,6 +60,7 @@ fn assemble(read: &Reader<'_>, node: Node, network: Network, http: Option<(Strin
         http,
         cluster_id: None,
         format_if_empty: false,
+        host_name: String::new(),
         settings: read.0.clone(),
     }
 }

@@ -1,1 +1,32 @@
 //! KRaft: quorum state, metadata image and snapshots. Events in, commands out.
+//!
+//! What a node persists about the cluster lies in `__cluster_metadata-0`: a log of metadata records, snapshots of the
+//! [`image`] that they add up to, and `quorum-state`, the vote. [`role`] decides (pure), [`Quorum`] does what it says.
+//! All formats are Kafka's (KIP-500, KIP-595, KIP-630, KIP-853, KIP-868).
+
+pub mod bootstrap;
+pub mod control;
+pub mod features;
+mod file;
+pub mod image;
+pub mod load;
+pub mod metadata_version;
+pub mod quorum;
+pub mod quorum_state;
+pub mod record;
+pub mod replay;
+pub mod role;
+pub mod snapshot;
+pub mod voters;
+
+pub use features::{FeatureError, KRaftVersion};
+pub use image::MetadataImage;
+pub use metadata_version::MetadataVersion;
+pub use quorum::{Quorum, QuorumConfig, QuorumError, QuorumStatus};
+pub use record::{MetadataRecord, RecordError, VersionedRecord};
+pub use voters::{Voter, VoterSet};
+
+/// Directory of the metadata log within the metadata log directory.
+pub const METADATA_DIR: &str = "__cluster_metadata-0";
+/// Topic of the metadata log.
+pub const METADATA_TOPIC: &str = "__cluster_metadata";

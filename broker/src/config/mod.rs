@@ -27,7 +27,7 @@ pub use dynamic::{
 };
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use listener::{Listener, ListenerName, ProtocolMap, SecurityProtocol};
-pub use settings::{Setting, Settings, Sources};
+pub use settings::{Setting, Settings, Sources, passes_through};
 pub use topic::{TopicConfig, topic_synonyms, topic_value, validate_topic_configs};
 
 /// What a node is configured to be and do.

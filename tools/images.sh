@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 target=$1 version=$2
-declare -A limit_mb=([broker]=25 [operator]=30)
+limit_mb() { case $1 in broker) echo 25 ;; operator) echo 30 ;; esac; }
 
 if [ "$(uname)" = Linux ] && command -v cargo >/dev/null; then
   cargo build --release --locked --target-dir "$target" --bin ottla-broker --bin ottla-operator
@@ -17,11 +17,9 @@ else
 fi
 
 for name in broker operator; do
-  docker build --quiet --file Dockerfile --target "$name$suffix" --tag "ottla-$name:$version" "$context" >/dev/null 2>"${TMPDIR:-/tmp}/ottla-build.$$" ||
-    { cat "${TMPDIR:-/tmp}/ottla-build.$$" >&2; exit 1; }
-  rm -f "${TMPDIR:-/tmp}/ottla-build.$$"
+  docker build --quiet --file Dockerfile --target "$name$suffix" --tag "ottla-$name:$version" "$context" >/dev/null
   bytes=$(docker image inspect --format '{{.Size}}' "ottla-$name:$version")
   mb=$(( (bytes + 999999) / 1000000 ))
-  echo "image ottla-$name:$version: $mb MB (at most ${limit_mb[$name]})"
-  [ $mb -le ${limit_mb[$name]} ]
+  echo "image ottla-$name:$version: $mb MB (at most $(limit_mb $name))"
+  [ "$mb" -le "$(limit_mb $name)" ]
 done

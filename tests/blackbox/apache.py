@@ -20,7 +20,7 @@ def tool(main: str, *arguments: str, stdin: str = "", seconds: float = 90) -> st
     """Runs a tool to its end and returns what it printed; a failure shows all of it."""
     done = subprocess.run(java(main, *arguments), input=stdin, capture_output=True, text=True, timeout=seconds)
     if done.returncode != 0:
-        raise AssertionError(f"{main} {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        raise AssertionError(f"{main} {' '.join(arguments)[:300]} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done.stdout
 
 
@@ -30,11 +30,3 @@ def topics(bootstrap: str, *arguments: str) -> str:
 
 def configs(bootstrap: str, *arguments: str) -> str:
     return tool("kafka.admin.ConfigCommand", "--bootstrap-server", bootstrap, *arguments)
-
-
-def dump_log(*files: Path) -> str:
-    """Every record of data segments, each batch's CRC checked."""
-    return tool(
-        "org.apache.kafka.tools.DumpLogSegments", "--deep-iteration", "--print-data-log",
-        "--files", ",".join(map(str, files)),
-    )  # fmt: skip

@@ -12,16 +12,26 @@ import nodes
 AGAINST_APACHE = os.environ.get("OTTLA_BLACKBOX_AGAINST") == "apache"
 
 
+CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
+
+
+def first_node(home, overrides=None) -> nodes.Node:
+    """A formatted node that has not run yet."""
+    node = (nodes.Apache if AGAINST_APACHE else nodes.Ottla)(home, overrides)
+    node.format("--standalone", "-t", CLUSTER_ID)
+    return node
+
+
+def taker_over(other: nodes.Node) -> nodes.Node:
+    """A node of ours on the directory of another."""
+    return (nodes.Apache if AGAINST_APACHE else nodes.Ottla).over(other)
+
+
 @pytest.fixture(scope="session")
 def node(tmp_path_factory):
     """One node that the client scenarios share."""
-    home = tmp_path_factory.mktemp("shared")
-    if AGAINST_APACHE:
-        node = nodes.Apache(home)
-        node.format("--standalone", "-t", "4L6g3nShT-eMCtK--X86sw", "--ignore-formatted")
-    else:
-        node = nodes.Ottla(home)
-    yield node.start()
+    node = first_node(tmp_path_factory.mktemp("shared")).start()
+    yield node
     assert node.stop() in (0, 143)
 
 

@@ -73,9 +73,16 @@ class Node:
     def command(self) -> list[str]:
         raise NotImplementedError
 
-    def start(self, wait: bool = True) -> "Node":
+    def format(self, *arguments: str) -> None:
+        """As `kafka-storage format`, with its arguments."""
+        raise NotImplementedError
+
+    def write_properties(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
-        self.properties_file.write_text("".join(f"{k}={v}\n" for k, v in self.properties.items()))
+        self.properties_file.write_text("".join(f"{key}={value}\n" for key, value in self.properties.items()))
+
+    def start(self, wait: bool = True) -> "Node":
+        self.write_properties()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home
@@ -130,14 +137,17 @@ class Ottla(Node):
     def command(self) -> list[str]:
         return [BINARY, str(self.properties_file)]
 
+    def format(self, *arguments: str) -> None:
+        self.write_properties()
+        subprocess.run([BINARY, "format", "-c", str(self.properties_file), *arguments], check=True, stdout=subprocess.DEVNULL)
+
 
 class Apache(Node):
     def command(self) -> list[str]:
         return apache.java("kafka.Kafka", str(self.properties_file), heap="512M")
 
     def format(self, *arguments: str) -> None:
-        self.home.mkdir(parents=True, exist_ok=True)
-        self.properties_file.write_text("".join(f"{k}={v}\n" for k, v in self.properties.items()))
+        self.write_properties()
         apache.tool("kafka.tools.StorageTool", "format", "-c", str(self.properties_file), *arguments)
 
 

@@ -36,6 +36,9 @@ pub enum GroupError {
     /// Another broker coordinates this group.
     #[error("this broker is not the coordinator")]
     NotCoordinator,
+    /// A commit's metadata is over `offset.metadata.max.bytes`.
+    #[error("the offset's metadata is too large")]
+    OffsetMetadataTooLarge,
     /// The group is between generations.
     #[error("the group is rebalancing")]
     RebalanceInProgress,

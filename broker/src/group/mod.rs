@@ -2,9 +2,11 @@
 
 pub mod classic;
 mod error;
+pub mod offsets;
+pub mod record;
+pub mod shard;
 pub mod timers;
 
 pub use error::{GroupError, WriteResult};
 
-/// Strings as the wire has them.
-pub use bytestring::ByteString as Str;
+pub use ottla_wire::Str;

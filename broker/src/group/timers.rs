@@ -25,6 +25,11 @@ impl<K: Ord + Clone> Timers<K> {
         }
     }
 
+    /// Whether `key` has a deadline.
+    pub fn contains(&self, key: &K) -> bool {
+        self.by_key.contains_key(key)
+    }
+
     /// The earliest deadline.
     pub fn next(&self) -> Option<i64> {
         self.by_deadline.first().map(|(deadline, _)| *deadline)

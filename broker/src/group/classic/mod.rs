@@ -194,10 +194,23 @@ impl ClassicGroup {
         }
     }
 
-    /// Marks the group as removed.
-    pub fn kill(&mut self, now: Now) {
-        self.transition(State::Dead, now);
+    /// The log holds a record of it.
+    pub fn set_persisted(&mut self) {
+        self.persisted = true;
+    }
+
+    /// The group is coordinated elsewhere from now on: whoever waits here is told `error`.
+    pub fn abandon(&mut self, error: GroupError, out: &mut Effects) {
+        self.state = State::Dead;
         self.timers = Timers::default();
+        for id in self.roster.ids() {
+            if let Some(token) = self.roster.take_join(&id) {
+                out.refuse_join(token, id.clone(), error);
+            }
+            if let Some(token) = self.roster.take_sync(&id) {
+                out.answer_sync(token, Err(error));
+            }
+        }
     }
 
     /// The group's state for its record, with the assignments given or the present ones.

@@ -143,12 +143,15 @@ impl Decoder {
         Ok(Some(elements))
     }
 
-    /// Reads a struct behind a marker byte, or null.
+    /// Reads a struct behind a marker, or null. The marker is a signed byte, negative for null; in a tagged field it
+    /// is an unsigned varint, zero for null.
     pub fn nullable_struct<T>(
         &mut self,
+        tagged: bool,
         read: impl FnOnce(&mut Self) -> Result<T, DecodeFault>,
     ) -> Result<Option<T>, DecodeFault> {
-        if self.i8()? < 0 { Ok(None) } else { read(self).map(Some) }
+        let is_null = if tagged { self.unsigned_varint()? == 0 } else { self.i8()? < 0 };
+        if is_null { Ok(None) } else { read(self).map(Some) }
     }
 
     /// Reads a section of tagged fields. `read` gets the tag and a decoder over the field's bytes, and says whether

@@ -154,13 +154,19 @@ impl Encoder {
         }
     }
 
-    /// Writes a struct behind a marker byte, or null.
+    /// Writes a struct behind a marker, or null. The marker is a signed byte, negative for null; in a tagged field it
+    /// is an unsigned varint, zero for null.
     pub fn nullable_struct<T>(
         &mut self,
+        tagged: bool,
         value: &Option<T>,
         write: impl FnOnce(&mut Self, &T) -> Result<(), EncodeFault>,
     ) -> Result<(), EncodeFault> {
-        self.i8(if value.is_some() { 1 } else { -1 });
+        match (value.is_some(), tagged) {
+            (some, true) => self.unsigned_varint(u32::from(some)),
+            (true, false) => self.i8(1),
+            (false, false) => self.i8(-1),
+        }
         value.as_ref().map_or(Ok(()), |value| write(self, value))
     }
 

@@ -44,16 +44,17 @@ fn tags(scope: &Scope) -> String {
 fn assignment(scope: &Scope, field: &Field, within: Versions) -> String {
     let name = field_name(&field.name);
     let f = scope.flexible(field);
+    let tagged = within == scope.tagged(field);
     if !is_nullable(field) || field.kind == Type::Records {
         return format!("m.{name} = {};", value(&field.kind, f));
     }
     let nullable = within.and(field.nullable_versions);
     match Scope::condition(within, nullable) {
-        None => format!("m.{name} = {};", nullable_value(&field.kind, f)),
+        None => format!("m.{name} = {};", nullable_value(&field.kind, f, tagged)),
         Some(_) if nullable.is_empty() => format!("m.{name} = Some({});", value(&field.kind, f)),
         Some(condition) => format!(
             "m.{name} = if {condition} {{ {} }} else {{ Some({}) }};",
-            nullable_value(&field.kind, f),
+            nullable_value(&field.kind, f, tagged),
             value(&field.kind, f)
         ),
     }
@@ -70,11 +71,12 @@ fn value(kind: &Type, f: &str) -> String {
     }
 }
 
-fn nullable_value(kind: &Type, f: &str) -> String {
+/// `tagged` structs have another marker for null.
+fn nullable_value(kind: &Type, f: &str, tagged: bool) -> String {
     match kind {
         Type::String => format!("d.nullable_string({f})?"),
         Type::Bytes => format!("d.nullable_bytes({f})?"),
-        Type::Struct(name) => format!("d.nullable_struct(|d| {name}::read(d, v))?"),
+        Type::Struct(name) => format!("d.nullable_struct({tagged}, |d| {name}::read(d, v))?"),
         Type::Array(element) => format!("d.nullable_array({f}, {})?", reader(element, f)),
         Type::Fixed(_) | Type::Records => value(kind, f),
     }

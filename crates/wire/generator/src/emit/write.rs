@@ -90,12 +90,13 @@ fn statement(scope: &Scope, field: &Field, within: Versions) -> String {
         return non_null(&field.kind, f, &format!("self.{name}"), false);
     }
     let nullable = within.and(field.nullable_versions);
+    let tagged = within == scope.tagged(field);
     match Scope::condition(within, nullable) {
-        None => or_null(&field.kind, f, &name),
+        None => or_null(&field.kind, f, &name, tagged),
         Some(_) if nullable.is_empty() => non_null(&field.kind, f, &required, true),
         Some(condition) => format!(
             "if {condition} {{ {} }} else {{ {} }}",
-            or_null(&field.kind, f, &name),
+            or_null(&field.kind, f, &name, tagged),
             non_null(&field.kind, f, &required, true)
         ),
     }
@@ -113,11 +114,12 @@ fn non_null(kind: &Type, f: &str, access: &str, is_reference: bool) -> String {
     }
 }
 
-fn or_null(kind: &Type, f: &str, name: &str) -> String {
+/// `tagged` structs have another marker for null.
+fn or_null(kind: &Type, f: &str, name: &str, tagged: bool) -> String {
     match kind {
         Type::String => format!("e.nullable_string({f}, &self.{name})?;"),
         Type::Bytes => format!("e.nullable_bytes({f}, &self.{name})?;"),
-        Type::Struct(_) => format!("e.nullable_struct(&self.{name}, |e, x| x.write(e, v))?;"),
+        Type::Struct(_) => format!("e.nullable_struct({tagged}, &self.{name}, |e, x| x.write(e, v))?;"),
         Type::Array(element) => format!("e.nullable_array({f}, &self.{name}, {})?;", writer(element, f)),
         Type::Fixed(_) | Type::Records => String::new(),
     }

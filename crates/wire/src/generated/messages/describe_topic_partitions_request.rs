@@ -26,7 +26,7 @@ impl Fields for DescribeTopicPartitionsRequest {
         let mut m = Self::default();
         m.topics = d.array(true, |d| TopicRequest::read(d, v))?;
         m.response_partition_limit = d.i32()?;
-        m.cursor = d.nullable_struct(|d| Cursor::read(d, v))?;
+        m.cursor = d.nullable_struct(false, |d| Cursor::read(d, v))?;
         m.unknown_tagged_fields = d.unknown_tags()?;
         Ok(m)
     }
@@ -34,7 +34,7 @@ impl Fields for DescribeTopicPartitionsRequest {
     fn write(&self, e: &mut Encoder, v: i16) -> Result<(), EncodeFault> {
         e.array(true, &self.topics, |e, x| x.write(e, v))?;
         e.i32(self.response_partition_limit);
-        e.nullable_struct(&self.cursor, |e, x| x.write(e, v))?;
+        e.nullable_struct(false, &self.cursor, |e, x| x.write(e, v))?;
         e.unknown_tags(&self.unknown_tagged_fields)?;
         Ok(())
     }

@@ -15,7 +15,7 @@ impl Fields for DescribeTopicPartitionsResponse {
         let mut m = Self::default();
         m.throttle_time_ms = d.i32()?;
         m.topics = d.array(true, |d| DescribeTopicPartitionsResponseTopic::read(d, v))?;
-        m.next_cursor = d.nullable_struct(|d| Cursor::read(d, v))?;
+        m.next_cursor = d.nullable_struct(false, |d| Cursor::read(d, v))?;
         m.unknown_tagged_fields = d.unknown_tags()?;
         Ok(m)
     }
@@ -23,7 +23,7 @@ impl Fields for DescribeTopicPartitionsResponse {
     fn write(&self, e: &mut Encoder, v: i16) -> Result<(), EncodeFault> {
         e.i32(self.throttle_time_ms);
         e.array(true, &self.topics, |e, x| x.write(e, v))?;
-        e.nullable_struct(&self.next_cursor, |e, x| x.write(e, v))?;
+        e.nullable_struct(false, &self.next_cursor, |e, x| x.write(e, v))?;
         e.unknown_tags(&self.unknown_tagged_fields)?;
         Ok(())
     }

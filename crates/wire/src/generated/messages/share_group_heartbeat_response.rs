@@ -23,7 +23,7 @@ impl Fields for ShareGroupHeartbeatResponse {
         m.member_id = d.nullable_string(true)?;
         m.member_epoch = d.i32()?;
         m.heartbeat_interval_ms = d.i32()?;
-        m.assignment = d.nullable_struct(|d| Assignment::read(d, v))?;
+        m.assignment = d.nullable_struct(false, |d| Assignment::read(d, v))?;
         m.unknown_tagged_fields = d.unknown_tags()?;
         Ok(m)
     }
@@ -35,7 +35,7 @@ impl Fields for ShareGroupHeartbeatResponse {
         e.nullable_string(true, &self.member_id)?;
         e.i32(self.member_epoch);
         e.i32(self.heartbeat_interval_ms);
-        e.nullable_struct(&self.assignment, |e, x| x.write(e, v))?;
+        e.nullable_struct(false, &self.assignment, |e, x| x.write(e, v))?;
         e.unknown_tags(&self.unknown_tagged_fields)?;
         Ok(())
     }

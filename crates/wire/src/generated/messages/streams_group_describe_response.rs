@@ -72,7 +72,7 @@ impl Fields for DescribedGroup {
         m.group_state = d.string(true)?;
         m.group_epoch = d.i32()?;
         m.assignment_epoch = d.i32()?;
-        m.topology = d.nullable_struct(|d| Topology::read(d, v))?;
+        m.topology = d.nullable_struct(false, |d| Topology::read(d, v))?;
         m.members = d.array(true, |d| Member::read(d, v))?;
         m.authorized_operations = d.i32()?;
         m.unknown_tagged_fields = d.unknown_tags()?;
@@ -86,7 +86,7 @@ impl Fields for DescribedGroup {
         e.string(true, &self.group_state)?;
         e.i32(self.group_epoch);
         e.i32(self.assignment_epoch);
-        e.nullable_struct(&self.topology, |e, x| x.write(e, v))?;
+        e.nullable_struct(false, &self.topology, |e, x| x.write(e, v))?;
         e.array(true, &self.members, |e, x| x.write(e, v))?;
         e.i32(self.authorized_operations);
         e.unknown_tags(&self.unknown_tagged_fields)?;
@@ -182,7 +182,7 @@ impl Fields for Member {
         m.client_host = d.string(true)?;
         m.topology_epoch = d.i32()?;
         m.process_id = d.string(true)?;
-        m.user_endpoint = d.nullable_struct(|d| Endpoint::read(d, v))?;
+        m.user_endpoint = d.nullable_struct(false, |d| Endpoint::read(d, v))?;
         m.client_tags = d.array(true, |d| KeyValue::read(d, v))?;
         m.task_offsets = d.array(true, |d| TaskOffset::read(d, v))?;
         m.task_end_offsets = d.array(true, |d| TaskOffset::read(d, v))?;
@@ -202,7 +202,7 @@ impl Fields for Member {
         e.string(true, &self.client_host)?;
         e.i32(self.topology_epoch);
         e.string(true, &self.process_id)?;
-        e.nullable_struct(&self.user_endpoint, |e, x| x.write(e, v))?;
+        e.nullable_struct(false, &self.user_endpoint, |e, x| x.write(e, v))?;
         e.array(true, &self.client_tags, |e, x| x.write(e, v))?;
         e.array(true, &self.task_offsets, |e, x| x.write(e, v))?;
         e.array(true, &self.task_end_offsets, |e, x| x.write(e, v))?;

@@ -47,7 +47,8 @@ impl Fields for ConsumerGroupMemberMetadataValue {
         m.unknown_tagged_fields = d.tags(|tag, d| {
             match tag {
                 0 => {
-                    m.classic_member_metadata = d.nullable_struct(|d| ClassicMemberMetadata::read(d, v))?;
+                    m.classic_member_metadata =
+                        d.nullable_struct(true, |d| ClassicMemberMetadata::read(d, v))?;
                 }
                 _ => return Ok(false),
             }
@@ -69,7 +70,7 @@ impl Fields for ConsumerGroupMemberMetadataValue {
         let mut t = Tags::new();
         if self.classic_member_metadata.as_ref().is_none_or(|x| *x != ClassicMemberMetadata::default()) {
             t.push(0, |e| {
-                e.nullable_struct(&self.classic_member_metadata, |e, x| x.write(e, v))?;
+                e.nullable_struct(true, &self.classic_member_metadata, |e, x| x.write(e, v))?;
                 Ok(())
             })?;
         }

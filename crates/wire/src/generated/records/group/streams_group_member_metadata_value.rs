@@ -43,7 +43,7 @@ impl Fields for StreamsGroupMemberMetadataValue {
         m.rebalance_timeout_ms = d.i32()?;
         m.topology_epoch = d.i32()?;
         m.process_id = d.string(true)?;
-        m.user_endpoint = d.nullable_struct(|d| Endpoint::read(d, v))?;
+        m.user_endpoint = d.nullable_struct(false, |d| Endpoint::read(d, v))?;
         m.client_tags = d.array(true, |d| KeyValue::read(d, v))?;
         m.unknown_tagged_fields = d.unknown_tags()?;
         Ok(m)
@@ -57,7 +57,7 @@ impl Fields for StreamsGroupMemberMetadataValue {
         e.i32(self.rebalance_timeout_ms);
         e.i32(self.topology_epoch);
         e.string(true, &self.process_id)?;
-        e.nullable_struct(&self.user_endpoint, |e, x| x.write(e, v))?;
+        e.nullable_struct(false, &self.user_endpoint, |e, x| x.write(e, v))?;
         e.array(true, &self.client_tags, |e, x| x.write(e, v))?;
         e.unknown_tags(&self.unknown_tagged_fields)?;
         Ok(())

@@ -3,4 +3,10 @@
 //! A reconcile reads as a list of verbs: observe, validate, build, apply, status. Observing and applying talk to the API server; all
 //! between is a function of what was observed.
 
+pub mod cluster;
+pub mod context;
 pub mod crd;
+pub mod ids;
+pub mod lease;
+pub mod run;
+pub mod telemetry;

@@ -24,10 +24,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [ottla.dev]
   resources: [kafkaclusters/status, kafkatopics/status]
   verbs: [get, patch]
-# Children name their cluster as owner, with blockOwnerDeletion, which the API server allows to whoever may set finalizers.
-- apiGroups: [ottla.dev]
-  resources: [kafkaclusters/finalizers]
-  verbs: [update]
 # One StatefulSet per node; delete: what no node asks for any more.
 - apiGroups: [apps]
   resources: [statefulsets]

@@ -182,8 +182,8 @@ pub struct Resources {
         .message("spec.listeners[].nodePort belongs to type nodeport"),
     validation = Rule::new("self.type == 'nodeport' || !has(self.advertised) || self.advertised.all(a, !has(a.nodePort))")
         .message("spec.listeners[].advertised[].nodePort belongs to type nodeport"),
-    validation = Rule::new("!(self.name in ['controller', 'replication'])")
-        .message("spec.listeners[].name: controller and replication are the operator's own listeners"),
+    validation = Rule::new("!(self.name in ['controller', 'replication', 'http'])")
+        .message("spec.listeners[].name: controller, replication and http are the operator's own"),
     validation = Rule::new("!(self.port in [9090, 9091, 9404])")
         .message("spec.listeners[].port: 9090, 9091 and 9404 are taken by controller, replication and HTTP"),
     validation = Rule::new("!has(self.nodePort) || !has(self.advertised) || self.advertised.all(a, !has(a.nodePort) || a.nodePort != self.nodePort)")

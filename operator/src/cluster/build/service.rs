@@ -1,0 +1,129 @@
+//! Services: one of its own for every node, one bootstrap Service per listener, and for a `nodeport` listener one per node as well.
+//!
+//! All publish addresses that are not ready: a broker that starts must be found by its peers, and a Service's address does not change
+//! while a pod's name in DNS is cached.
+
+use super::names;
+use crate::{
+    cluster::validate::{Node, ValidatedCluster},
+    crd::cluster::{Listener, ListenerType},
+};
+use k8s_openapi::{
+    api::core::v1::{Service, ServicePort, ServiceSpec},
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+};
+use kube::ResourceExt;
+use std::collections::BTreeMap;
+
+/// All Services of a cluster.
+pub fn build(cluster: &ValidatedCluster) -> Vec<Service> {
+    let nodes = cluster.nodes.iter().map(|node| node_service(cluster, node));
+    let bootstraps = cluster.listeners.iter().map(|listener| bootstrap(cluster, listener));
+    let external = cluster.listeners.iter().filter(|l| l.type_ == ListenerType::Nodeport);
+    let node_ports = external
+        .flat_map(|listener| cluster.nodes.iter().map(move |node| node_port(cluster, node, listener)));
+    nodes.chain(bootstraps).chain(node_ports).collect()
+}
+
+fn node_service(cluster: &ValidatedCluster, node: &Node) -> Service {
+    let inside = cluster.listeners.iter().filter(|l| l.type_ == ListenerType::Internal);
+    let mut ports: Vec<_> = inside.map(|l| port(&l.name, l.port, None)).collect();
+    ports.push(port("replication", names::REPLICATION_PORT, None));
+    ports.push(port("controller", names::CONTROLLER_PORT, None));
+    service(super::node_metadata(cluster, node), node_selector(cluster, node), "ClusterIP", ports)
+}
+
+fn bootstrap(cluster: &ValidatedCluster, listener: &Listener) -> Service {
+    let metadata =
+        metadata(cluster, names::bootstrap(&cluster.name, &listener.name), names::labels(&cluster.name));
+    let selector = BTreeMap::from([
+        (names::CLUSTER.to_owned(), cluster.name.clone()),
+        (names::BROKER.to_owned(), "true".to_owned()),
+    ]);
+    let ports = vec![port(&listener.name, listener.port, listener.node_port)];
+    service(metadata, selector, service_type(listener), ports)
+}
+
+fn node_port(cluster: &ValidatedCluster, node: &Node, listener: &Listener) -> Service {
+    let labels = names::node_labels(&cluster.name, &node.pool, node.id);
+    let metadata = metadata(cluster, names::node_listener(&node.name, &listener.name), labels);
+    let wanted = ValidatedCluster::advertised(listener, node.id).and_then(|a| a.node_port);
+    let ports = vec![port(&listener.name, listener.port, wanted)];
+    service(metadata, node_selector(cluster, node), service_type(listener), ports)
+}
+
+fn service_type(listener: &Listener) -> &'static str {
+    match listener.type_ {
+        ListenerType::Internal => "ClusterIP",
+        ListenerType::Nodeport => "NodePort",
+    }
+}
+
+fn node_selector(cluster: &ValidatedCluster, node: &Node) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (names::CLUSTER.to_owned(), cluster.name.clone()),
+        (names::NODE.to_owned(), node.id.to_string()),
+    ])
+}
+
+fn metadata(cluster: &ValidatedCluster, name: String, labels: BTreeMap<String, String>) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(cluster.namespace.clone()),
+        labels: Some(labels),
+        owner_references: Some(vec![cluster.owner.clone()]),
+        ..ObjectMeta::default()
+    }
+}
+
+fn port(name: &str, number: i32, node_port: Option<i32>) -> ServicePort {
+    ServicePort {
+        name: Some(name.to_owned()),
+        port: number,
+        target_port: Some(IntOrString::Int(number)),
+        protocol: Some("TCP".to_owned()),
+        node_port,
+        ..ServicePort::default()
+    }
+}
+
+fn service(
+    metadata: ObjectMeta,
+    selector: BTreeMap<String, String>,
+    type_: &str,
+    ports: Vec<ServicePort>,
+) -> Service {
+    Service {
+        metadata,
+        spec: Some(ServiceSpec {
+            type_: Some(type_.to_owned()),
+            selector: Some(selector),
+            ports: Some(ports),
+            publish_not_ready_addresses: Some(true),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// Node ports by Service, as Kubernetes assigned them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodePorts(pub BTreeMap<String, i32>);
+
+impl NodePorts {
+    /// Reads them from applied Services.
+    pub fn of(services: &[Service]) -> Self {
+        let port = |s: &Service| s.spec.as_ref()?.ports.as_ref()?.iter().find_map(|p| p.node_port);
+        Self(services.iter().filter_map(|s| Some((s.name_any(), port(s)?))).collect())
+    }
+
+    /// The port of a node on a listener.
+    pub fn node(&self, node: &str, listener: &str) -> Option<i32> {
+        self.0.get(&names::node_listener(node, listener)).copied()
+    }
+
+    /// The port of a listener's bootstrap Service.
+    pub fn bootstrap(&self, cluster: &str, listener: &str) -> Option<i32> {
+        self.0.get(&names::bootstrap(cluster, listener)).copied()
+    }
+}

@@ -1,0 +1,285 @@
+//! The reconcile of a `KafkaCluster`, and the watches that call it.
+
+use super::{
+    apply::WriteError,
+    build::{self, service::NodePorts},
+    names, observe, restart, status,
+    validate::{self, Invalid, ValidatedCluster},
+};
+use crate::{
+    context::{Context, RECONCILE_DEADLINE},
+    crd::{
+        KafkaCluster, KafkaClusterStatus,
+        conditions::{self, Outcome},
+    },
+    ids,
+};
+use futures::{Stream, StreamExt};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        apps::v1::StatefulSet,
+        core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service},
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta, error_boundary::InvalidObject},
+    runtime::{
+        Controller,
+        controller::{Action, Config},
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Looked at again without a change, to mend what no watch tells.
+const RESYNC: Duration = Duration::from_secs(300);
+/// Looked at again while something is under way.
+const UNDER_WAY: Duration = Duration::from_secs(10);
+
+/// A cluster as it was read: parsed, or why not.
+pub type Guarded = DeserializeGuard<KafkaCluster>;
+
+#[derive(Debug, thiserror::Error)]
+enum ReconcileError {
+    #[error("cannot read the cluster's objects: {0}")]
+    Observe(#[from] Box<kube::Error>),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error("took longer than {} s", RECONCILE_DEADLINE.as_secs())]
+    Deadline,
+}
+
+impl ReconcileError {
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Observe(_) => "observe_failed",
+            Self::Write(WriteError::NotLeader) => "not_leader",
+            Self::Write(_) => "write_failed",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
+/// Watches clusters in `namespace` (all without one) until `stop`. The store is for whoever else needs to know the clusters.
+pub fn run(
+    context: Arc<Context>,
+    namespace: Option<&str>,
+    again: impl Stream<Item = ()> + Send + 'static,
+    stop: CancellationToken,
+) -> (Store<Guarded>, impl Future<Output = ()>) {
+    let client = context.writer.client().clone();
+    let ours = watcher::Config::default().labels(&names::any_cluster_selector()).page_size(100);
+    let controller =
+        Controller::new(api::<Guarded>(&client, namespace), watcher::Config::default().page_size(100));
+    let store = controller.store();
+    let children = controller
+        .with_config(Config::default().debounce(Duration::from_millis(50)).concurrency(8))
+        .watches(api::<PartialObjectMeta<StatefulSet>>(&client, namespace), ours.clone(), parent)
+        .watches(api::<PartialObjectMeta<Service>>(&client, namespace), ours.clone(), parent)
+        .watches(api::<PartialObjectMeta<ConfigMap>>(&client, namespace), ours.clone(), parent)
+        .watches(api::<PartialObjectMeta<PersistentVolumeClaim>>(&client, namespace), ours.clone(), parent)
+        .watches(api::<PartialObjectMeta<PodDisruptionBudget>>(&client, namespace), ours.clone(), parent)
+        .watches(api::<PartialObjectMeta<Pod>>(&client, namespace), ours, parent)
+        .reconcile_all_on(again)
+        .graceful_shutdown_on(stop.cancelled_owned());
+    let run = children.run(reconcile, on_error, context).for_each(async |result| {
+        if let Err(error) = result {
+            tracing::debug!(%error, "controller");
+        }
+    });
+    (store, run)
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// The cluster that a child belongs to, by its label: kept claims have no owner.
+fn parent<K: Resource>(child: K) -> Option<ObjectRef<Guarded>> {
+    let cluster = child.labels().get(names::CLUSTER)?;
+    Some(ObjectRef::new(cluster).within(&child.namespace()?))
+}
+
+async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    if context.writer.is_leading().is_err() || object.meta().deletion_timestamp.is_some() {
+        // On taking over, everything is reconciled. What is deleted is collected by owner reference.
+        return Ok(Action::await_change());
+    }
+    let start = Instant::now();
+    let result = tokio::time::timeout(RECONCILE_DEADLINE, async {
+        match &object.0 {
+            Ok(cluster) => pass(cluster, &context).await,
+            Err(invalid) => report_invalid(invalid, &context).await,
+        }
+    });
+    let result = result.await.unwrap_or(Err(ReconcileError::Deadline));
+    let label = result.as_ref().map_or_else(ReconcileError::label, |_| "ok");
+    context.metrics.reconciled("KafkaCluster", label, start.elapsed());
+    if result.is_ok() {
+        context.backoff.succeeded(&key(&object));
+    }
+    result
+}
+
+fn on_error(object: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    let delay = context.backoff.failed(&key(&object));
+    tracing::warn!(cluster = key(&object), %error, ?delay, "reconcile failed");
+    Action::requeue(delay)
+}
+
+fn key(object: &Guarded) -> String {
+    format!("KafkaCluster/{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// One pass over one cluster.
+async fn pass(cluster: &KafkaCluster, context: &Context) -> Result<Action, ReconcileError> {
+    let observed = observe::observe(context.writer.client(), cluster).await.map_err(Box::new)?;
+    let validated = match validate::validate(cluster, &observed, &context.default_image, ids::random) {
+        Ok(validated) => validated,
+        Err(invalid) => return refuse(cluster, &invalid, context).await,
+    };
+    let carried_out = match carry_out(&validated, &observed, context).await {
+        Ok(carried_out) => carried_out,
+        Err(error) => return refused(cluster, error, context).await,
+    };
+    let CarriedOut { sets, ports, pending } = carried_out;
+    let (status, outcome) = status::fold(&validated, &observed, &sets, &ports, &pending);
+    let under_way = outcome.state != conditions::State::Ready;
+    report(cluster, status, &outcome, context).await?;
+    Ok(Action::requeue(if under_way { UNDER_WAY } else { RESYNC }))
+}
+
+struct CarriedOut {
+    sets: Vec<StatefulSet>,
+    ports: NodePorts,
+    pending: Vec<String>,
+}
+
+/// Applies what the cluster asks for, drops what it does not, restarts what is behind.
+async fn carry_out(
+    cluster: &ValidatedCluster,
+    observed: &observe::Observed,
+    context: &Context,
+) -> Result<CarriedOut, WriteError> {
+    let (writer, namespace) = (&context.writer, cluster.namespace.as_str());
+    let foundation = build::foundation(cluster);
+    writer.apply(namespace, &foundation.claims, &observed.claims).await?;
+    let services = writer.apply(namespace, &foundation.services, &observed.services).await?;
+    let ports = NodePorts::of(&services);
+
+    let workload = build::workload(cluster, observed, &ports);
+    writer.apply(namespace, &workload.config_maps, &observed.config_maps).await?;
+    let applied = writer.apply(namespace, &workload.stateful_sets, &observed.stateful_sets).await?;
+    writer.apply(namespace, &workload.budgets, &observed.budgets).await?;
+
+    // StatefulSets are not pruned: a node's end is a decision of its own, not the absence of a line.
+    let owner = cluster.owner.uid.as_str();
+    let wanted: Vec<_> = services.iter().map(ResourceExt::name_any).collect();
+    writer.prune(namespace, owner, &observed.services, &wanted).await?;
+
+    let pending = |set: &&StatefulSet| workload.pending.contains(&set.name_any());
+    let kept = observed.stateful_sets.iter().filter(pending).cloned();
+    let sets: Vec<_> = applied.into_iter().chain(kept).collect();
+    if let Some(restart) = restart::next(&sets, &observed.pods) {
+        tracing::info!(
+            cluster = cluster.name,
+            pod = restart.pod,
+            "restarting a pod to take its new template"
+        );
+        writer.delete::<Pod>(namespace, &restart.pod, restart.uid).await?;
+    }
+    Ok(CarriedOut { sets, ports, pending: workload.pending })
+}
+
+/// The spec cannot be carried out: what runs goes on.
+async fn refuse(
+    cluster: &KafkaCluster,
+    invalid: &Invalid,
+    context: &Context,
+) -> Result<Action, ReconcileError> {
+    let outcome = match invalid {
+        Invalid::ClaimTerminating(_) => Outcome::progressing(invalid.reason(), invalid.to_string()),
+        _ => Outcome::degraded(invalid.reason(), invalid.to_string(), serving(cluster)),
+    };
+    report(cluster, cluster.status.clone().unwrap_or_default(), &outcome, context).await?;
+    Ok(Action::requeue(UNDER_WAY))
+}
+
+/// The API server did not take something. Its judgement becomes a condition; anything else is tried again.
+async fn refused(
+    cluster: &KafkaCluster,
+    error: WriteError,
+    context: &Context,
+) -> Result<Action, ReconcileError> {
+    let Some(message) = error.refusal() else { return Err(error.into()) };
+    let reason = match error {
+        WriteError::NameTaken { .. } => "NameTaken",
+        _ => "ApplyRefused",
+    };
+    let outcome = Outcome::degraded(reason, message, serving(cluster));
+    report(cluster, cluster.status.clone().unwrap_or_default(), &outcome, context).await?;
+    Err(error.into())
+}
+
+fn serving(cluster: &KafkaCluster) -> bool {
+    cluster.status.as_ref().is_some_and(|s| conditions::is_ready(&s.conditions))
+}
+
+/// Writes the status where it differs.
+async fn report(
+    cluster: &KafkaCluster,
+    mut status: KafkaClusterStatus,
+    outcome: &Outcome,
+    context: &Context,
+) -> Result<(), WriteError> {
+    let previous = cluster.status.clone().unwrap_or_default();
+    status.observed_generation = cluster.metadata.generation;
+    status.conditions =
+        outcome.conditions(&previous.conditions, cluster.metadata.generation, Timestamp::now());
+    if status == previous {
+        return Ok(());
+    }
+    let namespace = cluster.namespace().unwrap_or_default();
+    context.writer.status::<KafkaCluster>(&namespace, &cluster.name_any(), &status).await?;
+    context.tell(&cluster.object_ref(&()), &previous.conditions, outcome).await;
+    Ok(())
+}
+
+/// An object that this release cannot read is told so; nothing of what runs is touched.
+async fn report_invalid(invalid: &InvalidObject, context: &Context) -> Result<Action, ReconcileError> {
+    let name = invalid.metadata.name.clone().unwrap_or_default();
+    let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
+    let client = context.writer.client().clone();
+    let previous = read_conditions(client, &namespace, &name).await.map_err(Box::new)?;
+    let outcome = Outcome::degraded("InvalidSpec", invalid.error.clone(), conditions::is_ready(&previous));
+    let conditions = outcome.conditions(&previous, invalid.metadata.generation, Timestamp::now());
+    if conditions != previous {
+        let status = serde_json::json!({ "observedGeneration": invalid.metadata.generation, "conditions": conditions });
+        context.writer.status::<KafkaCluster>(&namespace, &name, &status).await?;
+    }
+    Ok(Action::await_change())
+}
+
+async fn read_conditions(client: Client, namespace: &str, name: &str) -> Result<Vec<Condition>, kube::Error> {
+    let kind = kube::core::ApiResource::erase::<KafkaCluster>(&());
+    let api: Api<kube::api::DynamicObject> = Api::namespaced_with(client, namespace, &kind);
+    let object = api.get_opt(name).await?;
+    let conditions =
+        object.and_then(|o| serde_json::from_value(o.data.get("status")?.get("conditions")?.clone()).ok());
+    Ok(conditions.unwrap_or_default())
+}

@@ -2,6 +2,7 @@
 
 pub mod classic;
 mod error;
+pub mod load;
 pub mod offsets;
 pub mod record;
 pub mod shard;

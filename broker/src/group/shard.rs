@@ -112,6 +112,11 @@ impl Shard {
         self.groups.values()
     }
 
+    /// What a group has committed for a partition.
+    pub fn committed(&self, group: &Str, topic: &Str, partition: i32) -> Option<&CommittedOffset> {
+        self.offsets.get(group, topic, partition)
+    }
+
     /// Handles a request; the answer may come with a later event.
     pub fn handle(&mut self, request: Request, now: Now, out: &mut Commands) {
         match request {

@@ -1,0 +1,62 @@
+//! From the bytes of a partition's log to its state.
+
+use bytes::Bytes;
+use ottla_wire::batch::{Batch, BatchError};
+
+use super::classic::Now;
+use super::record::{GroupRecord, RecordError, transaction_of};
+use super::shard::Shard;
+
+/// The type of a control record that commits; 0 aborts, others are not about transactions.
+const COMMIT_MARKER: i16 = 1;
+const ABORT_MARKER: i16 = 0;
+
+/// Why a partition cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The batch's own structure.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// Its compressed body.
+    #[error("a compressed batch: {0}")]
+    Compression(String),
+    /// A record in it.
+    #[error("the record at offset {offset}: {source}")]
+    Record {
+        /// Where it lies.
+        offset: i64,
+        /// What is wrong with it.
+        source: RecordError,
+    },
+}
+
+/// Replays one batch, whose body is not compressed.
+///
+/// # Errors
+/// When it cannot be read; the shard must not be used then.
+pub fn replay_batch(shard: &mut Shard, batch: &Batch, now: Now) -> Result<(), LoadError> {
+    for record in batch.records()? {
+        let record = record?;
+        let offset = record.offset;
+        if batch.header.is_control() {
+            if let Some(commit) = marker(record.key.as_ref()) {
+                shard.replay_marker(batch.header.producer_id, commit, now);
+            }
+        } else {
+            let read = GroupRecord::decode(record.key, record.value)
+                .map_err(|source| LoadError::Record { offset, source })?;
+            shard.replay(read, offset, transaction_of(batch), now);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a control record commits a transaction; none if it is about something else.
+fn marker(key: Option<&Bytes>) -> Option<bool> {
+    let kind = key?.get(2..4)?;
+    match i16::from_be_bytes(kind.try_into().ok()?) {
+        COMMIT_MARKER => Some(true),
+        ABORT_MARKER => Some(false),
+        _ => None,
+    }
+}

@@ -58,6 +58,22 @@ def name() -> str:
     return f"t-{uuid.uuid4().hex[:8]}"
 
 
+FIGURES: list[str] = []
+
+
+@pytest.fixture
+def report():
+    """Takes a figure that the run's end shows."""
+    return FIGURES.append
+
+
+def pytest_terminal_summary(terminalreporter):
+    if FIGURES:
+        terminalreporter.section("figures")
+        for figure in FIGURES:
+            terminalreporter.write_line(figure)
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_running():
     before = list(nodes.RUNNING)

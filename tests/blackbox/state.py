@@ -61,14 +61,21 @@ def add_more(bootstrap: str, mark: str) -> None:
 def commit(bootstrap: str, topic: str, offsets: dict[int, int]) -> None:
     consumer = Consumer({"bootstrap.servers": bootstrap, "log_level": "0", "group.id": GROUP, "enable.auto.commit": False})
     wanted = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
-    for _ in range(50):  # the coordinator loads its partition when it is first asked for
+    patiently(lambda: consumer.commit(offsets=wanted, asynchronous=False))
+    consumer.close()
+
+
+def patiently(ask):
+    """A coordinator loads its partition when it is first asked for, and says so meanwhile."""
+    loading = (KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR)
+    for _ in range(100):
         try:
-            consumer.commit(offsets=wanted, asynchronous=False)
-            return consumer.close()
+            return ask()
         except KafkaException as refused:
-            assert refused.args[0].code() in (KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR), refused
-            time.sleep(0.2)
-    raise AssertionError(f"no coordinator for {GROUP}")
+            if refused.args[0].code() not in loading:
+                raise
+            time.sleep(0.1)
+    raise AssertionError("the coordinator did not load in 10 s")
 
 
 def observe(bootstrap: str) -> dict:
@@ -94,12 +101,15 @@ def observe(bootstrap: str) -> dict:
             "id": str(topic_state.topic_id),
             "configs": overrides[topic],
             "partitions": {partition: records(consumer, topic, partition) for partition in partitions},
-            "committed": {
-                at.partition: at.offset for at in consumer.committed([TopicPartition(topic, p) for p in partitions], 20)
-            },
+            "committed": committed(consumer, topic, partitions),
         }
     consumer.close()
     return state
+
+
+def committed(consumer: Consumer, topic: str, partitions: list[int]) -> dict[int, int]:
+    asked = [TopicPartition(topic, partition) for partition in partitions]
+    return {at.partition: at.offset for at in patiently(lambda: consumer.committed(asked, 20))}
 
 
 def records(consumer: Consumer, topic: str, partition: int) -> list:

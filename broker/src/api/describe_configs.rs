@@ -102,6 +102,7 @@ impl<'a> Asked<'a> {
         read_only: bool,
     ) -> DescribeConfigsResourceResult {
         let shown = |value: String| (!key.is_sensitive()).then(|| Str::from(value));
+        let found = below_the_key_itself(key, found);
         let source = found.first().map_or(ConfigSource::Default, |synonym| synonym.source);
         let synonyms = found.into_iter().filter(|_| self.synonyms).map(|synonym| DescribeConfigsSynonym {
             name: synonym.name.into(),
@@ -121,6 +122,18 @@ impl<'a> Asked<'a> {
             ..Default::default()
         }
     }
+}
+
+/// As Kafka answers: what comes before the first setting of the key itself, or of the broker key that a topic key is
+/// named after, is left out; so `log.retention.hours` alone does not show as a source of `retention.ms`.
+fn below_the_key_itself(key: &Key, found: Vec<Synonym>) -> Vec<Synonym> {
+    let own = match key.scope {
+        Scope::Topic => key.synonyms.first().copied().unwrap_or(key.name),
+        Scope::Broker => key.name,
+    };
+    let (topic, broker): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|synonym| synonym.source == ConfigSource::DynamicTopic);
+    topic.into_iter().chain(broker.into_iter().skip_while(|synonym| synonym.name != own)).collect()
 }
 
 fn describe_topic(
@@ -254,8 +267,8 @@ mod tests {
         let broker: &[_] = &[("log.retention.ms", "3")];
         let cluster: &[_] = &[("log.retention.ms", "2")];
         let found = ask((TOPIC, "t"), &key, (&[], &[], &[]));
-        assert_eq!(value(&found), ("300000", 4, false));
-        assert_eq!(synonyms(&found), [("log.retention.minutes", "5", 4), ("log.retention.hours", "168", 5)]);
+        assert_eq!(value(&found), ("300000", 5, false));
+        assert_eq!(synonyms(&found), []);
         assert_eq!(value(&ask((TOPIC, "t"), &key, (&[], cluster, &[]))), ("2", 3, false));
         assert_eq!(value(&ask((TOPIC, "t"), &key, (broker, cluster, &[]))), ("3", 2, false));
         let found = ask((TOPIC, "t"), &key, (broker, cluster, &[("retention.ms", "4")]));

@@ -259,6 +259,7 @@ impl Config {
         if !errors.is_empty() {
             return Err(ConfigErrors(errors));
         }
+        settings.mirror("node.id", "broker.id");
         let alone = node::assume_single_node(&mut settings);
         let mut config = typed::config(&settings, &sources.host_name)?;
         config.cluster_id = environment::cluster_id(&sources.environment).map(str::to_owned);

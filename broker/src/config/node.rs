@@ -30,9 +30,8 @@ pub(super) fn assume_single_node(settings: &mut Settings) -> bool {
         settings.assume("advertised.listeners", "PLAINTEXT://localhost:9092");
     }
     settings.assume("process.roles", "broker,controller");
-    if !settings.is_set("broker.id") {
-        settings.assume("node.id", "1");
-    }
+    settings.assume("node.id", "1");
+    settings.assume("broker.id", "1");
     if !settings.is_set("log.dir") {
         settings.assume("log.dirs", "data");
     }
@@ -101,23 +100,17 @@ pub(super) fn resolve(read: &Reader<'_>, host_name: &str) -> Result<Node, Config
 }
 
 fn node_id(read: &Reader<'_>) -> Result<i32, ConfigError> {
-    match (read.is_set("node.id"), read.is_set("broker.id")) {
-        (true, both) => {
-            let id: i32 = read.number("node.id");
-            if both && read.number::<i32>("broker.id") != id {
-                return Err(conflict("node.id and broker.id mean the same and differ: remove broker.id"));
-            }
-            Ok(id)
-        }
-        (false, true) => {
-            let id: i32 = read.number("broker.id");
-            if id < 0 {
-                return Err(read.invalid("broker.id", "must be at least 0: ids are not generated".into()));
-            }
-            Ok(id)
-        }
-        (false, false) => Err(conflict("node.id has to be set, as process.roles is set")),
+    if !read.is_set("node.id") {
+        return Err(conflict("node.id has to be set, as process.roles is set"));
     }
+    let id: i32 = read.number("node.id");
+    if read.number::<i32>("broker.id") < 0 {
+        return Err(read.invalid("broker.id", "must be at least 0: ids are not generated".into()));
+    }
+    if read.number::<i32>("broker.id") != id {
+        return Err(conflict("node.id and broker.id mean the same and differ: remove broker.id"));
+    }
+    Ok(id)
 }
 
 fn roles(read: &Reader<'_>) -> Result<Roles, ConfigError> {

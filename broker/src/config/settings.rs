@@ -91,6 +91,15 @@ impl Settings {
         }
     }
 
+    /// Two names of one thing: where one is set, so is the other.
+    pub(super) fn mirror(&mut self, one: &str, other: &str) {
+        for (from, to) in [(one, other), (other, one)] {
+            if let Some(setting) = self.by_key.get(from).cloned().filter(|_| !self.is_set(to)) {
+                self.by_key.insert(to.to_owned(), setting);
+            }
+        }
+    }
+
     /// Whether somebody set the key.
     pub fn is_set(&self, key: &str) -> bool {
         self.by_key.contains_key(key)

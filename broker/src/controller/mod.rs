@@ -1,1 +1,45 @@
 //! The active controller of this node and the handle by which the broker asks it.
+//!
+//! One thread owns the quorum ([`ottla_quorum::Quorum`]) and with it the truth; requests are jobs in its queue. A
+//! decision is a function of the image, the request, the time and fresh ids to records and a response
+//! ([`Decision`]): `topics`, `configs`, `registration`, `producer_ids`. The thread appends the records of all jobs that
+//! are waiting, syncs once, publishes the image, and only then answers. The rest of the broker reads the image that
+//! was published last.
+
+mod configs;
+mod describe;
+mod error;
+mod handle;
+mod leadership;
+mod producer_ids;
+mod registration;
+mod settings;
+mod task;
+mod topics;
+
+#[cfg(test)]
+mod tests;
+
+use ottla_quorum::MetadataRecord;
+
+pub use error::{ControllerError, TopicError};
+pub use handle::ControllerHandle;
+pub use producer_ids::ProducerIdBlock;
+pub use registration::BrokerRegistration;
+pub use settings::{ControllerIdentity, ControllerSettings};
+
+/// What a request leads to: records to be written, all or none, and the answer for when they are.
+#[derive(Debug)]
+pub(crate) struct Decision<R> {
+    /// Records, none if nothing is to change.
+    pub(crate) records: Vec<MetadataRecord>,
+    /// The answer.
+    pub(crate) response: R,
+}
+
+impl<R> Decision<R> {
+    /// Nothing changes.
+    pub(crate) fn answer(response: R) -> Self {
+        Self { records: Vec::new(), response }
+    }
+}

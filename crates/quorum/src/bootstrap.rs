@@ -67,11 +67,7 @@ impl Default for Bootstrap {
 
 /// The record that finalises a feature.
 pub fn feature_level(name: &str, level: i16) -> VersionedRecord {
-    let record = FeatureLevelRecord {
-        name: Str::from(name),
-        feature_level: level,
-        ..Default::default()
-    };
+    let record = FeatureLevelRecord { name: Str::from(name), feature_level: level, ..Default::default() };
     VersionedRecord { record: MetadataRecord::FeatureLevel(record), version: 0 }
 }
 
@@ -109,12 +105,7 @@ pub fn read(disk: &dyn Disk, log_dir: &Path) -> Result<Option<Bootstrap>, Snapsh
 ///
 /// # Errors
 /// A record cannot be encoded, or the system refuses.
-pub fn write(
-    disk: &dyn Disk,
-    log_dir: &Path,
-    bootstrap: &Bootstrap,
-    now: i64,
-) -> Result<(), SnapshotError> {
+pub fn write(disk: &dyn Disk, log_dir: &Path, bootstrap: &Bootstrap, now: i64) -> Result<(), SnapshotError> {
     let bytes = snapshot::render(&[snapshot::header(0)], &bootstrap.records, 0, now)?;
     snapshot::write_file(disk, &log_dir.join(FILE), &bytes)
 }

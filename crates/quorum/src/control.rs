@@ -116,10 +116,7 @@ fn leader_change_version(value: &Bytes) -> Option<i16> {
     own_version(value)
 }
 
-fn decode_value<M: Message>(
-    value: Bytes,
-    version: impl Fn(&Bytes) -> Option<i16>,
-) -> Result<M, RecordError> {
+fn decode_value<M: Message>(value: Bytes, version: impl Fn(&Bytes) -> Option<i16>) -> Result<M, RecordError> {
     let version = version(&value).ok_or(RecordError::Frame)?;
     if !M::VERSIONS.contains(&version) {
         return Err(RecordError::Version { name: M::NAME, version });

@@ -81,7 +81,9 @@ pub enum FeatureError {
         max: i16,
     },
     /// Nobody here has heard of the feature.
-    #[error("feature {name} is finalised at level {level}; this broker does not know it and supports only level 0")]
+    #[error(
+        "feature {name} is finalised at level {level}; this broker does not know it and supports only level 0"
+    )]
     Unknown {
         /// Name of the feature.
         name: String,
@@ -97,12 +99,9 @@ pub enum FeatureError {
 pub fn check(name: &str, level: i16) -> Result<(), FeatureError> {
     match SUPPORTED.iter().find(|feature| feature.name == name) {
         Some(feature) if (feature.min..=feature.max).contains(&level) => Ok(()),
-        Some(feature) => Err(FeatureError::Level {
-            name: name.to_owned(),
-            level,
-            min: feature.min,
-            max: feature.max,
-        }),
+        Some(feature) => {
+            Err(FeatureError::Level { name: name.to_owned(), level, min: feature.min, max: feature.max })
+        }
         None if level == 0 => Ok(()),
         None => Err(FeatureError::Unknown { name: name.to_owned(), level }),
     }

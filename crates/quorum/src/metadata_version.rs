@@ -23,9 +23,10 @@ impl MetadataVersion {
     pub fn from_name(name: &str) -> Option<Self> {
         let exact = NAMES.iter().find(|(_, known)| *known == name);
         let release = || {
-            NAMES.iter().rev().find(|(_, known)| {
-                known.split_once("-IV").is_some_and(|(release, _)| release == name)
-            })
+            NAMES
+                .iter()
+                .rev()
+                .find(|(_, known)| known.split_once("-IV").is_some_and(|(release, _)| release == name))
         };
         exact.or_else(release).map(|(level, _)| Self(*level))
     }

@@ -1,7 +1,7 @@
 //! One node's part in the quorum: the metadata log, `quorum-state`, snapshots, and the image at the high watermark.
 //!
 //! [`Quorum`] owns the directory `__cluster_metadata-0`. It does what [`crate::role`] says, in that order: a vote is on
-//! disk before it counts, records are flushed before they are committed, and only what is committed is in the image.
+//! disk before it counts, and records are flushed before they are committed.
 //! It is synchronous; its owner calls it from one thread. Any failed write or sync makes it useless for good.
 
 mod open;
@@ -184,7 +184,7 @@ pub struct Quorum {
 }
 
 impl Quorum {
-    /// The image at the high watermark.
+    /// The image at the log's end; after [`Quorum::commit`] that is the high watermark.
     pub fn image(&self) -> &MetadataImage {
         self.replay.image()
     }
@@ -211,56 +211,70 @@ impl Quorum {
         }
     }
 
-    /// Appends the records as one batch, flushes and commits them: they count all together or not at all. Returns the
-    /// offset of the first.
+    /// Appends the records as one batch: they count all together or not at all. Returns the offset of the first. They
+    /// are in the image at once, and durable after [`Quorum::commit`]; nobody may be told before.
     ///
     /// # Errors
     /// See [`QuorumError`]. After `Log` and `Failed` nothing can be written any more; the node must stop.
     pub fn append(&mut self, records: &[VersionedRecord], now: i64) -> Result<i64, QuorumError> {
-        if records.len() > MAX_RECORDS_PER_BATCH {
-            return Err(QuorumError::TooLarge { records: records.len(), bytes: 0 });
-        }
-        self.append_all(records, now)
-    }
-
-    /// Appends the records in as many batches as it takes and flushes once: after a crash a part of them may be there.
-    ///
-    /// # Errors
-    /// As [`Quorum::append`].
-    pub fn append_all(&mut self, records: &[VersionedRecord], now: i64) -> Result<i64, QuorumError> {
         self.check_leader()?;
         let first = self.next_offset();
         if records.is_empty() {
             return Ok(first);
         }
-        let (replay, batches) = self.prepare(records, now)?;
-        for batch in batches {
-            self.append_batch(batch, now)?;
+        if records.len() > MAX_RECORDS_PER_BATCH {
+            return Err(QuorumError::TooLarge { records: records.len(), bytes: 0 });
         }
-        self.flush(now)?;
+        let (replay, batch) = self.prepare(records, now)?;
+        self.append_batch(batch, now)?;
         self.replay = replay;
         Ok(first)
     }
 
-    /// Tries the records on a copy of the image and encodes them; nothing is written yet.
-    fn prepare(&self, records: &[VersionedRecord], now: i64) -> Result<(Replay, Vec<Bytes>), QuorumError> {
-        let epoch = self.raft.epoch();
-        let mut replay = self.replay.clone();
-        let mut offset = self.next_offset();
-        let mut batches = Vec::new();
+    /// Appends the records in as many batches as it takes: after a failure or crash only the first of them may be there.
+    ///
+    /// # Errors
+    /// As [`Quorum::append`].
+    pub fn append_all(&mut self, records: &[VersionedRecord], now: i64) -> Result<i64, QuorumError> {
+        let first = self.next_offset();
         for chunk in records.chunks(MAX_RECORDS_PER_BATCH) {
-            let batch = snapshot::data_batch(chunk, offset, epoch, now)?;
-            if batch.len() > MAX_BATCH_BYTES {
-                return Err(QuorumError::TooLarge { records: chunk.len(), bytes: batch.len() });
-            }
-            for record in chunk {
-                replay.record(offset, &record.record)?;
-                offset += 1;
-            }
-            replay.advance(Provenance { offset: offset - 1, epoch, timestamp: now });
-            batches.push(batch);
+            self.append(chunk, now)?;
         }
-        Ok((replay, batches))
+        Ok(first)
+    }
+
+    /// Makes everything appended durable and commits it.
+    ///
+    /// # Errors
+    /// The log failed; the node must stop.
+    pub fn commit(&mut self, now: i64) -> Result<(), QuorumError> {
+        if self.raft.high_watermark() == Some(self.next_offset()) {
+            return Ok(());
+        }
+        self.check_leader()?;
+        if let Err(error) = self.log.flush(TimestampMs(now)) {
+            self.failed = Some(error.to_string());
+            return Err(error.into());
+        }
+        let flushed = Event::Flushed { voter: self.config.node_id, end_offset: self.next_offset() };
+        self.drive(flushed, now)
+    }
+
+    /// Tries the records on a copy of the image and encodes them; nothing is written yet.
+    fn prepare(&self, records: &[VersionedRecord], now: i64) -> Result<(Replay, Bytes), QuorumError> {
+        let epoch = self.raft.epoch();
+        let mut offset = self.next_offset();
+        let batch = snapshot::data_batch(records, offset, epoch, now)?;
+        if batch.len() > MAX_BATCH_BYTES {
+            return Err(QuorumError::TooLarge { records: records.len(), bytes: batch.len() });
+        }
+        let mut replay = self.replay.clone();
+        for record in records {
+            replay.record(offset, &record.record)?;
+            offset += 1;
+        }
+        replay.advance(Provenance { offset: offset - 1, epoch, timestamp: now });
+        Ok((replay, batch))
     }
 
     fn append_batch(&mut self, batch: Bytes, now: i64) -> Result<i64, QuorumError> {
@@ -279,15 +293,6 @@ impl Quorum {
         };
         self.bytes_since_snapshot = self.bytes_since_snapshot.saturating_add(size);
         Ok(appended.base_offset.0)
-    }
-
-    fn flush(&mut self, now: i64) -> Result<(), QuorumError> {
-        if let Err(error) = self.log.flush(TimestampMs(now)) {
-            self.failed = Some(error.to_string());
-            return Err(error.into());
-        }
-        let flushed = Event::Flushed { voter: self.config.node_id, end_offset: self.next_offset() };
-        self.drive(flushed, now)
     }
 
     fn check_leader(&self) -> Result<(), QuorumError> {
@@ -317,7 +322,10 @@ impl Quorum {
             }
             Command::AppendLeaderChange { epoch, granting } => {
                 let offset = self.append_leader_change(epoch, &granting, now)?;
-                self.log.flush(TimestampMs(now))?;
+                if let Err(error) = self.log.flush(TimestampMs(now)) {
+                    self.failed = Some(error.to_string());
+                    return Err(error.into());
+                }
                 let flushed = Event::Flushed { voter: self.config.node_id, end_offset: self.next_offset() };
                 Ok(vec![Event::EpochStarted { offset }, flushed])
             }
@@ -335,12 +343,7 @@ impl Quorum {
         })
     }
 
-    fn append_leader_change(
-        &mut self,
-        epoch: i32,
-        granting: &[i32],
-        now: i64,
-    ) -> Result<i64, QuorumError> {
+    fn append_leader_change(&mut self, epoch: i32, granting: &[i32], now: i64) -> Result<i64, QuorumError> {
         let voters: Vec<i32> = self.raft.voters().ids().collect();
         let mut records = vec![ControlRecord::leader_change(self.config.node_id, &voters, granting)];
         if self.announce_voters {

@@ -157,7 +157,12 @@ mod tests {
     #[test]
     fn damage_is_an_error_not_a_fresh_start() {
         let dir = tempfile::tempdir().expect("temporary directory");
-        for text in ["", "{}", "{\"leaderId\":1", "{\"leaderId\":1,\"leaderEpoch\":1,\"votedId\":1,\"data_version\":9}"] {
+        for text in [
+            "",
+            "{}",
+            "{\"leaderId\":1",
+            "{\"leaderId\":1,\"leaderEpoch\":1,\"votedId\":1,\"data_version\":9}",
+        ] {
             std::fs::write(dir.path().join(FILE), text).expect("written");
             assert!(matches!(read(&StdDisk, dir.path()), Err(QuorumStateError::Damaged { .. })), "{text:?}");
         }

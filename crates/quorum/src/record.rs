@@ -277,8 +277,7 @@ fn decode_known<M: Message>(version: i16, fields: Bytes) -> Result<M, RecordErro
 }
 
 fn encode_known<M: Message>(record: &M, version: i16) -> Result<Bytes, RecordError> {
-    let failed =
-        |reason: String| RecordError::Encode { name: M::NAME, version, reason };
+    let failed = |reason: String| RecordError::Encode { name: M::NAME, version, reason };
     if !M::VERSIONS.contains(&version) {
         return Err(failed("no such version".to_owned()));
     }

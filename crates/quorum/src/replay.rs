@@ -61,7 +61,9 @@ pub enum ReplayError {
         place: &'static str,
     },
     /// `kraft.version` at a level that is not served.
-    #[error("offset {offset}: feature kraft.version is finalised at level {level}; this broker supports levels 0 to 1")]
+    #[error(
+        "offset {offset}: feature kraft.version is finalised at level {level}; this broker supports levels 0 to 1"
+    )]
     KRaftVersion {
         /// Offset of the record.
         offset: i64,
@@ -129,8 +131,7 @@ impl Replay {
             let offset = record.offset;
             let unreadable = |source| ReplayError::Record { offset, source };
             if header.is_control() {
-                let control =
-                    ControlRecord::decode(record.key.as_ref(), record.value).map_err(unreadable)?;
+                let control = ControlRecord::decode(record.key.as_ref(), record.value).map_err(unreadable)?;
                 self.control(offset, &control)?;
             } else {
                 let value = record.value.ok_or(ReplayError::NoValue(offset))?;
@@ -157,8 +158,7 @@ impl Replay {
                 if self.transaction.is_some() {
                     return Err(misplaced("inside"));
                 }
-                self.transaction =
-                    Some(Transaction { start_offset: offset, image: self.image.clone() });
+                self.transaction = Some(Transaction { start_offset: offset, image: self.image.clone() });
                 // What lies before the transaction is what a snapshot may hold.
                 self.image.provenance.offset = self.image.provenance.offset.max(offset - 1);
             }
@@ -169,10 +169,9 @@ impl Replay {
             MetadataRecord::AbortTransaction(_) => {
                 self.transaction.take().ok_or_else(|| misplaced("outside of"))?;
             }
-            record => self
-                .working_image()
-                .apply(record)
-                .map_err(|source| ReplayError::Apply { offset, source })?,
+            record => {
+                self.working_image().apply(record).map_err(|source| ReplayError::Apply { offset, source })?
+            }
         }
         Ok(())
     }
@@ -189,8 +188,8 @@ impl Replay {
         match record {
             ControlRecord::KRaftVersion(record) => {
                 let level = record.kraft_version;
-                let version = KRaftVersion::from_level(level)
-                    .ok_or(ReplayError::KRaftVersion { offset, level })?;
+                let version =
+                    KRaftVersion::from_level(level).ok_or(ReplayError::KRaftVersion { offset, level })?;
                 self.image.set_kraft_version(version);
                 if let Some(transaction) = &mut self.transaction {
                     transaction.image.set_kraft_version(version);

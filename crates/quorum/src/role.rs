@@ -176,7 +176,9 @@ impl Raft {
         ends.sort_unstable_by(|a, b| b.cmp(a));
         let decided = ends.get(self.voters.majority() - 1).copied();
         match (decided, *epoch_start) {
-            (Some(end), Some(start)) if end > start && self.high_watermark.is_none_or(|known| end > known) => {
+            (Some(end), Some(start))
+                if end > start && self.high_watermark.is_none_or(|known| end > known) =>
+            {
                 self.high_watermark = Some(end);
                 vec![Command::Commit { high_watermark: end }]
             }
@@ -221,7 +223,11 @@ mod tests {
         let mut raft = raft(&[1]);
         raft.handle(Event::ElectionTimeout);
         raft.handle(Event::ElectionPersisted);
-        assert_eq!(raft.handle(Event::Flushed { voter: 1, end_offset: 10 }), [], "no record of the epoch yet");
+        assert_eq!(
+            raft.handle(Event::Flushed { voter: 1, end_offset: 10 }),
+            [],
+            "no record of the epoch yet"
+        );
         raft.handle(Event::EpochStarted { offset: 10 });
         assert_eq!(raft.handle(Event::Flushed { voter: 1, end_offset: 10 }), []);
         assert_eq!(

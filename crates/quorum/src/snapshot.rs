@@ -106,9 +106,7 @@ pub fn read(
     id: SnapshotId,
     cluster_id: &Str,
 ) -> Result<Snapshot, SnapshotError> {
-    let bytes = disk
-        .read(path)
-        .map_err(|source| SnapshotError::Io { path: path.to_owned(), source })?;
+    let bytes = disk.read(path).map_err(|source| SnapshotError::Io { path: path.to_owned(), source })?;
     let failed = |source| SnapshotError::Replay { path: path.to_owned(), source };
     let incomplete = |reason| SnapshotError::Incomplete { path: path.to_owned(), reason };
     let mut replay = Replay::new(MetadataImage::empty(cluster_id.clone()), None);
@@ -235,9 +233,7 @@ pub(crate) fn control_records(batch: &Batch) -> Result<Vec<ControlRecord>, Repla
         .collect()
 }
 
-pub(crate) fn check_batch(
-    batch: Result<Batch, ottla_wire::batch::BatchError>,
-) -> Result<Batch, ReplayError> {
+pub(crate) fn check_batch(batch: Result<Batch, ottla_wire::batch::BatchError>) -> Result<Batch, ReplayError> {
     let batch = batch.map_err(|source| ReplayError::Batch { offset: -1, source })?;
     let offset = batch.header.base_offset;
     batch.verify_crc().map_err(|source| ReplayError::Batch { offset, source })?;

@@ -69,8 +69,7 @@ impl VoterSet {
     pub fn parse_static(value: &str, listener: &str) -> Result<Self, VotersError> {
         let mut voters = BTreeMap::new();
         for entry in value.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-            let voter = parse_entry(entry, listener)
-                .ok_or_else(|| VotersError::Entry(entry.to_owned()))?;
+            let voter = parse_entry(entry, listener).ok_or_else(|| VotersError::Entry(entry.to_owned()))?;
             let id = voter.id;
             if voters.insert(id, voter).is_some() {
                 return Err(VotersError::Duplicate(id));
@@ -136,12 +135,7 @@ fn parse_entry(entry: &str, listener: &str) -> Option<Voter> {
     let id: i32 = id.parse().ok().filter(|id| *id >= 0)?;
     let endpoint =
         VoterEndpoint { name: Str::from(listener), host: Str::from(host), port: port.parse().ok()? };
-    Some(Voter {
-        id,
-        directory_id: Uuid::ZERO,
-        endpoints: vec![endpoint],
-        kraft_versions: (0, 0),
-    })
+    Some(Voter { id, directory_id: Uuid::ZERO, endpoints: vec![endpoint], kraft_versions: (0, 0) })
 }
 
 fn from_wire(voter: &voters_record::Voter) -> Voter {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ottla_wire::records::metadata::{
-    BrokerRegistrationChangeRecord, RegisterBrokerRecord, RegisterControllerRecord,
-    UnregisterBrokerRecord, register_broker_record, register_controller_record,
+    BrokerRegistrationChangeRecord, RegisterBrokerRecord, RegisterControllerRecord, UnregisterBrokerRecord,
+    register_broker_record, register_controller_record,
 };
 use ottla_wire::{Str, Uuid};
 

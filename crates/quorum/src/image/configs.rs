@@ -85,10 +85,8 @@ impl ConfigsImage {
     }
 
     pub(super) fn apply(&mut self, record: &ConfigRecord) {
-        let resource = ConfigResource {
-            resource_type: record.resource_type,
-            name: record.resource_name.clone(),
-        };
+        let resource =
+            ConfigResource { resource_type: record.resource_type, name: record.resource_name.clone() };
         match &record.value {
             Some(value) => {
                 let configs = self.resources.entry(resource).or_default();

@@ -113,11 +113,8 @@ impl SecurityImage {
 
 /// The order of the pairs means nothing.
 fn entity_of(quota: &ClientQuotaRecord) -> QuotaEntity {
-    let mut entity: QuotaEntity = quota
-        .entity
-        .iter()
-        .map(|data| (data.entity_type.clone(), data.entity_name.clone()))
-        .collect();
+    let mut entity: QuotaEntity =
+        quota.entity.iter().map(|data| (data.entity_type.clone(), data.entity_name.clone())).collect();
     entity.sort();
     entity
 }

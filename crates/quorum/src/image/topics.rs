@@ -160,11 +160,7 @@ impl PartitionImage {
             leader_recovery_state: self.leader_recovery_state.value(),
             leader_epoch: self.leader_epoch,
             partition_epoch: self.partition_epoch,
-            directories: if level.has_directory_assignment() {
-                self.directories.clone()
-            } else {
-                Vec::new()
-            },
+            directories: if level.has_directory_assignment() { self.directories.clone() } else { Vec::new() },
             eligible_leader_replicas: listed(&self.elr),
             last_known_elr: listed(&self.last_known_elr),
             ..Default::default()
@@ -232,11 +228,8 @@ impl TopicsImage {
         if self.by_name.contains_key(&record.name) || self.names.contains_key(&record.topic_id) {
             return Err(ApplyError::DuplicateTopic(record.name.clone()));
         }
-        let topic = TopicImage {
-            id: record.topic_id,
-            name: record.name.clone(),
-            partitions: BTreeMap::new(),
-        };
+        let topic =
+            TopicImage { id: record.topic_id, name: record.name.clone(), partitions: BTreeMap::new() };
         self.names.insert(topic.id, topic.name.clone());
         self.by_name.insert(topic.name.clone(), Arc::new(topic));
         Ok(())
@@ -262,8 +255,7 @@ impl TopicsImage {
     }
 
     pub(super) fn remove(&mut self, record: &RemoveTopicRecord) -> Result<Str, ApplyError> {
-        let name =
-            self.names.remove(&record.topic_id).ok_or(ApplyError::UnknownTopic(record.topic_id))?;
+        let name = self.names.remove(&record.topic_id).ok_or(ApplyError::UnknownTopic(record.topic_id))?;
         self.by_name.remove(&name);
         Ok(name)
     }
@@ -299,9 +291,8 @@ impl TopicsImage {
 }
 
 fn clear_topic_elr(topic: &mut Arc<TopicImage>) {
-    let listed = |partition: &Arc<PartitionImage>| {
-        !partition.elr.is_empty() || !partition.last_known_elr.is_empty()
-    };
+    let listed =
+        |partition: &Arc<PartitionImage>| !partition.elr.is_empty() || !partition.last_known_elr.is_empty();
     if !topic.partitions.values().any(listed) {
         return;
     }
@@ -315,9 +306,5 @@ fn clear_topic_elr(topic: &mut Arc<TopicImage>) {
 
 /// Records from before KIP-858 have no directories.
 fn directories_or_migrating(directories: &[Uuid], replicas: usize) -> Vec<Uuid> {
-    if directories.is_empty() {
-        vec![directory_id::MIGRATING; replicas]
-    } else {
-        directories.to_vec()
-    }
+    if directories.is_empty() { vec![directory_id::MIGRATING; replicas] } else { directories.to_vec() }
 }

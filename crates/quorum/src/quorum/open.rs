@@ -116,7 +116,7 @@ impl Quorum {
         if self.image().features.levels.is_empty() {
             self.append(&first_records(bootstrap), now)?;
         }
-        Ok(())
+        self.commit(now)
     }
 }
 

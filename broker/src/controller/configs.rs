@@ -1,0 +1,207 @@
+//! IncrementalAlterConfigs of topics and brokers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ottla_quorum::MetadataRecord;
+use ottla_quorum::image::{ConfigResource, MetadataImage, resource_type};
+use ottla_wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use ottla_wire::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
+use ottla_wire::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
+use ottla_wire::records::metadata::ConfigRecord;
+use ottla_wire::{ErrorCode, Str};
+
+use super::topics::with_layers;
+use super::{Decision, TopicError};
+use crate::config::keys::{self, Scope};
+use crate::config::{
+    BrokerScope, Config, list_append, list_subtract, topic_value, validate_broker_configs,
+    validate_topic_configs,
+};
+
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
+
+/// What a resource's configs are checked against.
+enum Target {
+    Topic,
+    Broker(BrokerScope),
+}
+
+/// Changes configs; resources that cannot be changed are refused one by one.
+pub(crate) fn incremental_alter_configs(
+    image: &MetadataImage,
+    request: &IncrementalAlterConfigsRequest,
+    config: &Config,
+) -> Decision<IncrementalAlterConfigsResponse> {
+    let twice = resources_twice(request);
+    let mut records = Vec::new();
+    let mut responses = Vec::new();
+    for resource in &request.resources {
+        let outcome = if twice.contains(&(resource.resource_type, resource.resource_name.clone())) {
+            Err(TopicError::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."))
+        } else {
+            alter_resource(image, resource, config)
+        };
+        match outcome {
+            Ok(changes) => {
+                records.extend(changes);
+                responses.push(response(resource, None));
+            }
+            Err(error) => responses.push(response(resource, Some(&error))),
+        }
+    }
+    if request.validate_only {
+        records.clear();
+    }
+    Decision { records, response: IncrementalAlterConfigsResponse { responses, ..Default::default() } }
+}
+
+/// The answer when nothing can be done at all.
+pub(crate) fn refuse_all(
+    request: &IncrementalAlterConfigsRequest,
+    error: &TopicError,
+) -> IncrementalAlterConfigsResponse {
+    let responses = request.resources.iter().map(|resource| response(resource, Some(error))).collect();
+    IncrementalAlterConfigsResponse { responses, ..Default::default() }
+}
+
+fn resources_twice(request: &IncrementalAlterConfigsRequest) -> BTreeSet<(i8, Str)> {
+    let mut seen = BTreeSet::new();
+    let key = |resource: &AlterConfigsResource| (resource.resource_type, resource.resource_name.clone());
+    request.resources.iter().map(key).filter(|key| !seen.insert(key.clone())).collect()
+}
+
+fn alter_resource(
+    image: &MetadataImage,
+    resource: &AlterConfigsResource,
+    config: &Config,
+) -> Result<Vec<MetadataRecord>, TopicError> {
+    let target = target(image, resource)?;
+    check_operations(&resource.configs)?;
+    let id = ConfigResource { resource_type: resource.resource_type, name: resource.resource_name.clone() };
+    let current = image.configs.get(&id).map(|configs| (**configs).clone()).unwrap_or_default();
+    let mut changed = current.clone();
+    let mut records = Vec::new();
+    for change in &resource.configs {
+        let value = new_value(image, &target, &current, change, config)?;
+        match &value {
+            Some(value) => changed.insert(change.name.clone(), value.clone()),
+            None => changed.remove(&change.name),
+        };
+        // Even a value that stays the same is written: brokers read their stores again then.
+        records.push(MetadataRecord::Config(ConfigRecord {
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            name: change.name.clone(),
+            value,
+            ..Default::default()
+        }));
+    }
+    check_result(image, &target, &changed, config)?;
+    Ok(records)
+}
+
+fn target(image: &MetadataImage, resource: &AlterConfigsResource) -> Result<Target, TopicError> {
+    let name = &resource.resource_name;
+    let invalid = |message: String| Err(TopicError::new(ErrorCode::InvalidRequest, message));
+    match resource.resource_type {
+        resource_type::TOPIC if name.is_empty() => {
+            invalid("Default topic resources are not allowed.".to_owned())
+        }
+        resource_type::TOPIC if image.topics.by_name(name).is_none() => Err(TopicError::new(
+            ErrorCode::UnknownTopicOrPartition,
+            format!("The topic '{name}' does not exist."),
+        )),
+        resource_type::TOPIC => Ok(Target::Topic),
+        resource_type::BROKER if name.is_empty() => Ok(Target::Broker(BrokerScope::Cluster)),
+        resource_type::BROKER => match name.parse() {
+            Ok(id) if image.broker(id).is_some() => Ok(Target::Broker(BrokerScope::PerBroker)),
+            Ok(id) => Err(TopicError::new(
+                ErrorCode::BrokerIdNotRegistered,
+                format!("No broker with id {id} found."),
+            )),
+            Err(_) => invalid(format!("Expected broker id to be an integer, but it is: {name}")),
+        },
+        other => invalid(format!("Configs of resource type {other} cannot be altered here.")),
+    }
+}
+
+fn check_operations(changes: &[AlterableConfig]) -> Result<(), TopicError> {
+    let invalid = |message: String| Err(TopicError::new(ErrorCode::InvalidRequest, message));
+    let mut seen = BTreeSet::new();
+    if changes.iter().any(|change| !seen.insert(&change.name)) {
+        return invalid("Error due to duplicate config keys".to_owned());
+    }
+    let without_value: Vec<&str> = changes
+        .iter()
+        .filter(|change| change.config_operation != DELETE && change.value.is_none())
+        .map(|change| &*change.name)
+        .collect();
+    if !without_value.is_empty() {
+        return invalid(format!("Null value not supported for : {}", without_value.join(", ")));
+    }
+    match changes.iter().find(|change| !(SET..=SUBTRACT).contains(&change.config_operation)) {
+        Some(change) => invalid(format!("Unknown operation type {}", change.config_operation)),
+        None => Ok(()),
+    }
+}
+
+/// The value after the change, `None` if the key is unset.
+fn new_value(
+    image: &MetadataImage,
+    target: &Target,
+    current: &BTreeMap<Str, Str>,
+    change: &AlterableConfig,
+    config: &Config,
+) -> Result<Option<Str>, TopicError> {
+    let given = change.value.as_deref().unwrap_or_default();
+    let edit = match change.config_operation {
+        APPEND => list_append,
+        SUBTRACT => list_subtract,
+        SET => return Ok(change.value.clone()),
+        _ => return Ok(None),
+    };
+    let (scope, base) = match target {
+        Target::Topic => {
+            let base = with_layers(config, image, |layers| topic_value(&change.name, layers, current));
+            (Scope::Topic, base)
+        }
+        Target::Broker(_) => {
+            let own = current.get(&change.name).map(|value| value.to_string());
+            let fixed = || {
+                let names = &keys::broker(&change.name)?.synonyms;
+                let found = config.layers().synonyms(names);
+                found.into_iter().next().map(|synonym| synonym.value)
+            };
+            (Scope::Broker, own.or_else(fixed))
+        }
+    };
+    edit(scope, &change.name, base.as_deref(), given)
+        .map(|value| Some(Str::from(value)))
+        .map_err(|error| TopicError::new(ErrorCode::InvalidConfig, error.to_string()))
+}
+
+fn check_result(
+    image: &MetadataImage,
+    target: &Target,
+    changed: &BTreeMap<Str, Str>,
+    config: &Config,
+) -> Result<(), TopicError> {
+    let result = match target {
+        Target::Topic => with_layers(config, image, |layers| validate_topic_configs(layers, changed)),
+        Target::Broker(scope) => validate_broker_configs(config, changed, *scope),
+    };
+    result.map_err(|errors| TopicError::new(ErrorCode::InvalidConfig, errors.to_string()))
+}
+
+fn response(resource: &AlterConfigsResource, error: Option<&TopicError>) -> AlterConfigsResourceResponse {
+    AlterConfigsResourceResponse {
+        error_code: error.map_or(ErrorCode::None, |error| error.code).code(),
+        error_message: error.map(|error| error.message.clone()),
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name.clone(),
+        ..Default::default()
+    }
+}

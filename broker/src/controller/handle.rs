@@ -1,0 +1,257 @@
+//! The way to the controller: ask it, and read the image that it published.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use arc_swap::ArcSwap;
+use ottla_log::disk::Disk;
+use ottla_quorum::{MetadataImage, Quorum, QuorumError, QuorumStatus};
+use ottla_wire::messages::{
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteTopicsRequest, DeleteTopicsResponse, DescribeQuorumRequest, DescribeQuorumResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+};
+use ottla_wire::{ErrorCode, Uuid};
+use tokio::sync::{oneshot, watch};
+
+use super::registration::{self, BrokerRegistration};
+use super::settings::ControllerSettings;
+use super::task::{Message, Publisher, Task, now_ms};
+use super::topics::{self, Context};
+use super::{ControllerError, ProducerIdBlock, TopicError, configs, describe, producer_ids};
+use crate::storage::random_uuid;
+
+/// A cheap handle to the controller of this node.
+#[derive(Clone, Debug)]
+pub struct ControllerHandle {
+    jobs: Sender<Message>,
+    current: Arc<ArcSwap<MetadataImage>>,
+    changes: watch::Receiver<Arc<MetadataImage>>,
+}
+
+impl ControllerHandle {
+    /// Opens the metadata log, leads the quorum in a new epoch, and starts the controller's thread. Blocks on I/O.
+    ///
+    /// # Errors
+    /// The directory cannot be served (nothing was written then), or writing failed.
+    pub fn start(settings: ControllerSettings, disk: Arc<dyn Disk>) -> Result<Self, QuorumError> {
+        let quorum = Quorum::open(settings.quorum(), disk, now_ms())?;
+        let empty = Arc::new(MetadataImage::empty(settings.identity.cluster_id.clone()));
+        let current = Arc::new(ArcSwap::new(Arc::clone(&empty)));
+        let (sender, changes) = watch::channel(empty);
+        let publisher = Publisher { current: Arc::clone(&current), changes: sender };
+        let task = Task::begin(quorum, settings, publisher)?;
+        let (jobs, messages) = channel();
+        thread::Builder::new()
+            .name("controller".to_owned())
+            .spawn(move || task.run(&messages))
+            .map_err(|source| QuorumError::Io { path: "controller thread".into(), source })?;
+        Ok(Self { jobs, current, changes })
+    }
+
+    /// The newest committed image.
+    pub fn image(&self) -> Arc<MetadataImage> {
+        self.current.load_full()
+    }
+
+    /// Tells of every new image; a reader that is slow sees only the newest.
+    pub fn image_changes(&self) -> watch::Receiver<Arc<MetadataImage>> {
+        self.changes.clone()
+    }
+
+    /// Returns when the controller has stopped, asked to or because its log failed.
+    pub async fn stopped(&self) {
+        let mut changes = self.changes.clone();
+        while changes.changed().await.is_ok() {}
+    }
+
+    /// CreateTopics, see [`topics`]. All topics that can be made are in the image when this returns.
+    pub async fn create_topics(&self, request: CreateTopicsRequest) -> CreateTopicsResponse {
+        let request = Arc::new(request);
+        let asked = Arc::clone(&request);
+        let result = self
+            .ask(move |task| {
+                let mut context = Context { config: &task.settings.config, fresh_id: &mut fresh_id };
+                let decision = topics::create_topics(task.quorum.image(), &asked, &mut context);
+                Ok(task.write(decision)?)
+            })
+            .await;
+        result.unwrap_or_else(|error| topics::refuse_create(&request, &refusal(&error)))
+    }
+
+    /// DeleteTopics.
+    pub async fn delete_topics(&self, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+        let request = Arc::new(request);
+        let asked = Arc::clone(&request);
+        let result = self
+            .ask(move |task| {
+                let enabled = task.settings.config.topics.delete_enable;
+                let decision = topics::delete_topics(task.image(), &asked, enabled);
+                Ok(task.write(decision)?)
+            })
+            .await;
+        result.unwrap_or_else(|error| topics::refuse_delete(&request, &refusal(&error)))
+    }
+
+    /// CreatePartitions.
+    pub async fn create_partitions(&self, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
+        let request = Arc::new(request);
+        let asked = Arc::clone(&request);
+        let result = self
+            .ask(move |task| {
+                let decision = topics::create_partitions(task.image(), &asked);
+                Ok(task.write(decision)?)
+            })
+            .await;
+        result.unwrap_or_else(|error| topics::refuse_grow(&request, &refusal(&error)))
+    }
+
+    /// IncrementalAlterConfigs.
+    pub async fn incremental_alter_configs(
+        &self,
+        request: IncrementalAlterConfigsRequest,
+    ) -> IncrementalAlterConfigsResponse {
+        let request = Arc::new(request);
+        let asked = Arc::clone(&request);
+        let result = self
+            .ask(move |task| {
+                let config = Arc::clone(&task.settings.config);
+                let decision = configs::incremental_alter_configs(task.image(), &asked, &config);
+                Ok(task.write(decision)?)
+            })
+            .await;
+        result.unwrap_or_else(|error| configs::refuse_all(&request, &refusal(&error)))
+    }
+
+    /// A block of producer ids that nobody else gets.
+    ///
+    /// # Errors
+    /// The broker is not registered, or the controller cannot write.
+    pub async fn allocate_producer_ids(&self) -> Result<ProducerIdBlock, ControllerError> {
+        self.ask(|task| {
+            let decision = producer_ids::allocate(task.image(), task.settings.config.node_id)?;
+            Ok(task.write(decision)?)
+        })
+        .await
+    }
+
+    /// DescribeQuorum.
+    pub async fn describe_quorum(&self, request: DescribeQuorumRequest) -> DescribeQuorumResponse {
+        match self.quorum_status().await {
+            Ok(status) => describe::describe_quorum(&request, &status, now_ms()),
+            Err(error) => describe::refuse(error.code()),
+        }
+    }
+
+    /// Who leads the quorum, who votes, and how far they are.
+    ///
+    /// # Errors
+    /// The controller has stopped.
+    pub async fn quorum_status(&self) -> Result<QuorumStatus, ControllerError> {
+        self.ask(|task| Ok(task.quorum.status())).await
+    }
+
+    /// Registers this node as a broker, fenced, and returns its epoch.
+    ///
+    /// # Errors
+    /// The controller cannot write.
+    pub async fn register_broker(&self, broker: BrokerRegistration) -> Result<i64, ControllerError> {
+        self.ask(move |task| {
+            let next_offset = task.quorum.next_offset();
+            let decision = registration::register_broker(task.image(), &broker, next_offset);
+            Ok(task.write_all(decision)?)
+        })
+        .await
+    }
+
+    /// Unfences this node's broker: it is ready to lead.
+    ///
+    /// # Errors
+    /// It is not registered with the epoch, or the controller cannot write.
+    pub async fn unfence_broker(&self, epoch: i64) -> Result<(), ControllerError> {
+        self.ask(move |task| {
+            let id = task.settings.config.node_id;
+            let decision = registration::unfence_broker(task.image(), id, epoch)?;
+            Ok(task.write_all(decision)?)
+        })
+        .await
+    }
+
+    /// This node's broker is about to stop: it leads nothing from now on.
+    ///
+    /// # Errors
+    /// As [`ControllerHandle::unfence_broker`].
+    pub async fn controlled_shutdown(&self, epoch: i64) -> Result<(), ControllerError> {
+        self.ask(move |task| {
+            let id = task.settings.config.node_id;
+            let decision = registration::controlled_shutdown(task.image(), id, epoch)?;
+            Ok(task.write_all(decision)?)
+        })
+        .await
+    }
+
+    /// This node's broker has stopped.
+    ///
+    /// # Errors
+    /// As [`ControllerHandle::unfence_broker`].
+    pub async fn fence_broker(&self, epoch: i64) -> Result<(), ControllerError> {
+        self.ask(move |task| {
+            let id = task.settings.config.node_id;
+            let decision = registration::fence_broker(task.image(), id, epoch)?;
+            Ok(task.write_all(decision)?)
+        })
+        .await
+    }
+
+    /// Writes a snapshot of the metadata now, if there is anything new.
+    ///
+    /// # Errors
+    /// The snapshot cannot be written.
+    pub async fn snapshot(&self) -> Result<(), ControllerError> {
+        self.ask(|task| {
+            task.quorum.snapshot(now_ms())?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Closes the metadata log and ends the controller's thread.
+    ///
+    /// # Errors
+    /// The log cannot be closed cleanly, or the controller had stopped before.
+    pub async fn stop(&self) -> Result<(), ControllerError> {
+        let (done, stopped) = oneshot::channel();
+        let message = Message::Stop(Box::new(move |result| {
+            // Whoever asked may have gone away.
+            let _ = done.send(result);
+        }));
+        self.jobs.send(message).map_err(|_| ControllerError::Stopped)?;
+        stopped.await.map_err(|_| ControllerError::Stopped)?
+    }
+
+    /// Runs a job on the controller's thread; its result arrives after the commit.
+    async fn ask<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Task) -> Result<T, ControllerError> + Send + 'static,
+    ) -> Result<T, ControllerError> {
+        let (answer, answered) = oneshot::channel();
+        let message = Message::Run(Box::new(move |task| {
+            let result = job(task);
+            Box::new(move || {
+                // Whoever asked may have gone away.
+                let _ = answer.send(result);
+            })
+        }));
+        self.jobs.send(message).map_err(|_| ControllerError::Stopped)?;
+        answered.await.map_err(|_| ControllerError::Stopped)?
+    }
+}
+
+fn fresh_id() -> Result<Uuid, TopicError> {
+    random_uuid().map_err(|error| TopicError::new(ErrorCode::UnknownServerError, error.to_string()))
+}
+
+fn refusal(error: &ControllerError) -> TopicError {
+    TopicError::new(error.code(), error.to_string())
+}

@@ -1,0 +1,169 @@
+//! The thread that owns the quorum: jobs in, one sync for all that wait, then image and answers out.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use ottla_quorum::{MetadataImage, MetadataVersion, Quorum, QuorumError};
+use tokio::sync::watch;
+
+use super::settings::ControllerSettings;
+use super::{ControllerError, Decision, registration};
+
+/// Jobs that share a sync at most.
+const MAX_BATCH: usize = 128;
+/// Time between looks at snapshots and retention.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
+
+/// Something to do with the quorum. What it returns is run after the commit, and not at all if that fails.
+pub(super) type Job = Box<dyn FnOnce(&mut Task) -> Box<dyn FnOnce() + Send> + Send>;
+
+/// A message to the thread.
+pub(super) enum Message {
+    /// A job.
+    Run(Job),
+    /// Close the log and end.
+    Stop(Box<dyn FnOnce(Result<(), ControllerError>) + Send>),
+}
+
+/// Where the image is published.
+pub(super) struct Publisher {
+    pub(super) current: Arc<ArcSwap<MetadataImage>>,
+    pub(super) changes: watch::Sender<Arc<MetadataImage>>,
+}
+
+impl Publisher {
+    fn publish(&self, image: &MetadataImage) {
+        if self.current.load().provenance == image.provenance {
+            return;
+        }
+        let image = Arc::new(image.clone());
+        self.current.store(Arc::clone(&image));
+        self.changes.send_replace(image);
+    }
+}
+
+/// The controller's state.
+pub(super) struct Task {
+    pub(super) quorum: Quorum,
+    pub(super) settings: ControllerSettings,
+    publisher: Publisher,
+}
+
+impl Task {
+    /// Registers the controller and publishes the first image.
+    pub(super) fn begin(
+        quorum: Quorum,
+        settings: ControllerSettings,
+        publisher: Publisher,
+    ) -> Result<Self, QuorumError> {
+        let mut task = Self { quorum, settings, publisher };
+        let registered = registration::register_controller(task.image(), &task.settings);
+        task.write(registered)?;
+        task.commit()?;
+        Ok(task)
+    }
+
+    /// The image with everything that was decided so far.
+    pub(super) fn image(&self) -> &MetadataImage {
+        self.quorum.image()
+    }
+
+    /// Appends a decision's records at the versions of the finalised level.
+    pub(super) fn write<R>(&mut self, decision: Decision<R>) -> Result<R, QuorumError> {
+        let level = self.image().metadata_version().unwrap_or(MetadataVersion::LATEST);
+        let records: Vec<_> = decision.records.into_iter().map(|record| record.at(level)).collect();
+        self.quorum.append(&records, now_ms())?;
+        Ok(decision.response)
+    }
+
+    /// As [`Task::write`] for any number of records, of which a crash may leave only the first.
+    pub(super) fn write_all<R>(&mut self, decision: Decision<R>) -> Result<R, QuorumError> {
+        let level = self.image().metadata_version().unwrap_or(MetadataVersion::LATEST);
+        let records: Vec<_> = decision.records.into_iter().map(|record| record.at(level)).collect();
+        self.quorum.append_all(&records, now_ms())?;
+        Ok(decision.response)
+    }
+
+    fn commit(&mut self) -> Result<(), QuorumError> {
+        self.quorum.commit(now_ms())?;
+        self.publisher.publish(self.quorum.image());
+        Ok(())
+    }
+
+    /// Runs jobs until it is told to stop, nobody is left to ask, or the log fails.
+    pub(super) fn run(mut self, messages: &Receiver<Message>) {
+        loop {
+            let mut stop = None;
+            match messages.recv_timeout(HOUSEKEEPING) {
+                Ok(first) => match self.run_batch(first, messages) {
+                    Ok(asked) => stop = asked,
+                    Err(error) => {
+                        tracing::error!(%error, "metadata log failed, the controller stops");
+                        return;
+                    }
+                },
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => stop = Some(Box::new(|_| ())),
+            }
+            self.keep_house();
+            if let Some(done) = stop {
+                done(self.quorum.close(now_ms()).map_err(ControllerError::from));
+                return;
+            }
+        }
+    }
+
+    /// Runs everything that waits, commits, and answers.
+    #[expect(clippy::type_complexity, reason = "the callback of a stop is passed through")]
+    fn run_batch(
+        &mut self,
+        first: Message,
+        messages: &Receiver<Message>,
+    ) -> Result<Option<Box<dyn FnOnce(Result<(), ControllerError>) + Send>>, QuorumError> {
+        let mut answers = Vec::new();
+        let mut next = Some(first);
+        let mut stop = None;
+        while let Some(message) = next.take() {
+            match message {
+                Message::Run(job) => answers.push(job(self)),
+                Message::Stop(done) => {
+                    stop = Some(done);
+                    break;
+                }
+            }
+            if answers.len() < MAX_BATCH {
+                next = messages.try_recv().ok();
+            }
+        }
+        self.commit()?;
+        for answer in answers {
+            answer();
+        }
+        Ok(stop)
+    }
+
+    /// Snapshots and retention; a failure is told and tried again later.
+    fn keep_house(&mut self) {
+        let now = now_ms();
+        match self.quorum.maybe_snapshot(now) {
+            Ok(Some(id)) => {
+                tracing::info!(end_offset = id.end_offset, epoch = id.epoch, "metadata snapshot written");
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "metadata snapshot failed"),
+        }
+        match self.quorum.clean(now) {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "old metadata snapshots removed"),
+            Err(error) => tracing::warn!(%error, "metadata retention failed"),
+        }
+    }
+}
+
+/// The clock of the controller.
+pub(super) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

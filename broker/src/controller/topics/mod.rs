@@ -1,0 +1,43 @@
+//! Topics: made, deleted, and grown. Pure decisions over an image.
+
+mod create;
+mod delete;
+mod grow;
+mod name;
+mod placement;
+mod replicas;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use create::{create_topics, refuse_all as refuse_create};
+pub(crate) use delete::{delete_topics, refuse_all as refuse_delete};
+pub(crate) use grow::{create_partitions, refuse_all as refuse_grow};
+
+use ottla_quorum::MetadataImage;
+use ottla_wire::Uuid;
+
+use crate::config::{BrokerLayers, Config};
+use crate::controller::TopicError;
+
+/// Records that one request may lead to, as in Kafka.
+const MAX_RECORDS: usize = 10_000;
+
+/// What decisions about topics rest on besides the image and the request.
+pub(crate) struct Context<'a> {
+    /// Defaults and what is enabled.
+    pub(crate) config: &'a Config,
+    /// A new unique id with each call, as long as the system has randomness.
+    pub(crate) fresh_id: &'a mut dyn FnMut() -> Result<Uuid, TopicError>,
+}
+
+/// Calls `read` with the layers of configs that a topic's defaults come from.
+pub(crate) fn with_layers<R>(
+    config: &Config,
+    image: &MetadataImage,
+    read: impl FnOnce(&BrokerLayers<'_>) -> R,
+) -> R {
+    let broker = image.configs.broker(config.node_id);
+    let cluster = image.configs.default_broker();
+    read(&BrokerLayers { broker: &*broker, cluster: &*cluster, fixed: &config.settings })
+}

@@ -21,6 +21,7 @@ import java.util.TreeMap;
 import java.util.jar.JarFile;
 import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.errors.RetriableException;
+import org.apache.kafka.common.metadata.TopicRecord;
 import org.apache.kafka.common.protocol.ApiKeys;
 import org.apache.kafka.common.protocol.ByteBufferAccessor;
 import org.apache.kafka.common.protocol.Errors;
@@ -30,6 +31,12 @@ import org.apache.kafka.common.protocol.ObjectSerializationCache;
 import org.apache.kafka.common.protocol.types.RawTaggedField;
 import org.apache.kafka.common.record.internal.BaseRecords;
 import org.apache.kafka.common.record.internal.MemoryRecords;
+import org.apache.kafka.coordinator.common.runtime.CoordinatorRecord;
+import org.apache.kafka.coordinator.group.GroupCoordinatorRecordSerde;
+import org.apache.kafka.coordinator.group.generated.OffsetCommitKey;
+import org.apache.kafka.coordinator.group.generated.OffsetCommitValue;
+import org.apache.kafka.metadata.MetadataRecordSerde;
+import org.apache.kafka.server.common.ApiMessageAndVersion;
 
 /**
  * Writes what Apache Kafka's own classes make of every message at every version, for the tests of ottla-wire.
@@ -64,11 +71,31 @@ public class Golden {
                 }
             }
         }
+        files.put("frames", frames());
         files.put("errors", errors());
         files.put("api-keys", apiKeys());
         for (var file : files.entrySet()) {
             Files.write(out.resolve(file.getKey() + ".txt"), file.getValue());
         }
+    }
+
+    /** Records with what surrounds them in the metadata log, and in a coordinator's topic. */
+    static List<String> frames() {
+        TopicRecord topic = new TopicRecord().setName("orders").setTopicId(new Uuid(1, 2));
+        ApiMessageAndVersion record = new ApiMessageAndVersion(topic, (short) 0);
+        MetadataRecordSerde metadata = new MetadataRecordSerde();
+        ObjectSerializationCache cache = new ObjectSerializationCache();
+        ByteBuffer framed = ByteBuffer.allocate(metadata.recordSize(record, cache));
+        metadata.write(record, cache, new ByteBufferAccessor(framed));
+        CoordinatorRecord commit = CoordinatorRecord.record(
+            new OffsetCommitKey().setGroup("readers").setTopic("orders").setPartition(7),
+            new ApiMessageAndVersion(new OffsetCommitValue().setOffset(42).setMetadata("m"), (short) 3));
+        GroupCoordinatorRecordSerde group = new GroupCoordinatorRecordSerde();
+        HexFormat hex = HexFormat.of();
+        return List.of(
+            "metadata " + hex.formatHex(framed.array()),
+            "key " + hex.formatHex(group.serializeKey(commit)),
+            "value " + hex.formatHex(group.serializeValue(commit)));
     }
 
     static List<String> errors() {

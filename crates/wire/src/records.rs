@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 pub use crate::generated::records::*;
 
-use crate::codec::{DecodeFault, Decoder, EncodeError, EncodeFault, Encoder};
-use crate::message::Record;
+use crate::codec::{DecodeError, DecodeFault, Decoder, EncodeError, EncodeFault, Encoder};
+use crate::message::{Message, Record, decode_exact, encode_to_bytes};
 
 /// The only version of the frame around a metadata record.
 const FRAME_VERSION: u32 = 1;
@@ -17,7 +17,7 @@ pub struct Frame {
     pub api_key: i16,
     /// The record's version.
     pub version: i16,
-    /// The record, to be read by [`decode_exact`](crate::decode_exact).
+    /// The record, to be read by [`decode_exact`].
     pub body: Bytes,
 }
 
@@ -36,7 +36,7 @@ impl Frame {
 
 /// Writes a metadata record in its frame.
 pub fn encode_framed<R: Record>(record: &R, version: i16) -> Result<Bytes, EncodeError> {
-    let body = crate::encode_to_bytes(record, version)?;
+    let body = encode_to_bytes(record, version)?;
     let frame = Frame { api_key: R::API_KEY, version, body };
     frame.encode().map_err(|fault| EncodeError { message: R::NAME, version, fault })
 }
@@ -56,21 +56,22 @@ fn frame_number(d: &mut Decoder) -> Result<i16, DecodeFault> {
     i16::try_from(d.unsigned_varint()?).map_err(|_| crate::primitive::VarintError::Overflow.into())
 }
 
-/// Writes the key of a coordinator's record: its type in two bytes, and the body, which has version 0 only.
+/// Writes the key of a coordinator's record: its type in two bytes, and the body, which has one version only.
 pub fn encode_key<R: Record>(key: &R) -> Result<Bytes, EncodeError> {
     prefixed(key, R::API_KEY, *R::VERSIONS.start())
 }
 
-/// Writes the value of a coordinator's record: its version in two bytes, and the body.
-pub fn encode_value<R: Record>(value: &R, version: i16) -> Result<Bytes, EncodeError> {
+/// Writes the value of a coordinator's record: its version in two bytes, and the body. The consumer protocol's
+/// subscriptions and assignments, and the value of an end-of-transaction marker look the same.
+pub fn encode_value<M: Message>(value: &M, version: i16) -> Result<Bytes, EncodeError> {
     prefixed(value, version, version)
 }
 
-fn prefixed<R: Record>(record: &R, prefix: i16, version: i16) -> Result<Bytes, EncodeError> {
+fn prefixed<M: Message>(message: &M, prefix: i16, version: i16) -> Result<Bytes, EncodeError> {
     let mut e = Encoder::new();
     e.i16(prefix);
-    record.encode(&mut e, version)?;
-    let region = EncodeError { message: R::NAME, version, fault: EncodeFault::Region };
+    message.encode(&mut e, version)?;
+    let region = EncodeError { message: M::NAME, version, fault: EncodeFault::Region };
     e.finish().into_bytes().ok_or(region)
 }
 
@@ -78,4 +79,11 @@ fn prefixed<R: Record>(record: &R, prefix: i16, version: i16) -> Result<Bytes, E
 pub fn split_prefix(bytes: Bytes) -> Result<(i16, Bytes), DecodeFault> {
     let mut d = Decoder::new(bytes);
     Ok((d.i16()?, d.rest()))
+}
+
+/// Reads what [`encode_value`] wrote.
+pub fn decode_value<M: Message>(bytes: Bytes) -> Result<M, DecodeError> {
+    let fault = |fault| DecodeError { message: M::NAME, version: -1, position: 0, fault };
+    let (version, body) = split_prefix(bytes).map_err(fault)?;
+    decode_exact(body, version)
 }

@@ -1,4 +1,11 @@
 //! What Apache Kafka's own classes wrote is read and written again, byte for byte: every message, every version.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    reason = "a test may panic"
+)]
 
 mod common;
 

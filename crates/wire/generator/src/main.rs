@@ -36,3 +36,16 @@ fn generated(wire: &Path) -> Result<output::Sources> {
     let schemas = schema::load(&wire.join("schemas"))?;
     output::Sources::formatted(emit::sources(&schemas)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_committed_is_what_the_schemas_say() {
+        let (wire, elsewhere) = (wire_crate(), wire_crate().join("schemas"));
+        let sources = generated(&wire).unwrap();
+        sources.check(&wire.join("src/generated")).unwrap();
+        assert!(sources.check(&elsewhere).is_err());
+    }
+}

@@ -10,14 +10,25 @@ use crate::types::{Str, Uuid};
 
 /// Reads fields from a frame. Strings, bytes and records are slices that keep the frame alive.
 ///
-/// No length that was read is believed: a slice must lie within the frame, and an array reserves no more memory
-/// than the bytes that are left, however many elements it claims. `flexible` arguments tell whether lengths are
+/// No length that was read is believed: a slice must lie within the frame, and an array cannot claim more elements
+/// than there are bytes left. What arrays take in memory altogether is limited too, to sixteen times the
+/// frame and a little more: a struct of empty strings is a few bytes on the wire and some hundred in memory, so that a
+/// frame made of them would otherwise cost seventy times its size. `flexible` arguments tell whether lengths are
 /// compact (unsigned varints, one more than the length) or of fixed width.
 #[derive(Debug, Clone)]
 pub struct Decoder {
     data: Bytes,
     position: usize,
+    /// How many bytes of memory further arrays may take.
+    memory: usize,
 }
+
+/// How much memory arrays may take for each byte of the frame. Messages that mean something stay below 10: names have
+/// some letters, and partitions some numbers.
+const MEMORY_PER_BYTE: usize = 16;
+
+/// How much memory arrays may take in any case.
+const MEMORY_BASE: usize = 64 * 1024;
 
 macro_rules! fixed_width {
     ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {
@@ -31,7 +42,8 @@ macro_rules! fixed_width {
 impl Decoder {
     /// A decoder at the start of `data`.
     pub fn new(data: Bytes) -> Self {
-        Self { data, position: 0 }
+        let memory = data.len().saturating_mul(MEMORY_PER_BYTE).saturating_add(MEMORY_BASE);
+        Self { data, position: 0, memory }
     }
 
     /// How many bytes are left.
@@ -136,7 +148,8 @@ impl Decoder {
         if claimed > remaining {
             return Err(DecodeFault::ArrayTooLong { claimed, remaining });
         }
-        let mut elements = Vec::with_capacity(claimed.min(remaining / size_of::<T>().max(1)));
+        self.take_memory(claimed, size_of::<T>())?;
+        let mut elements = Vec::with_capacity(claimed);
         for _ in 0..claimed {
             elements.push(read(self)?);
         }
@@ -165,13 +178,17 @@ impl Decoder {
             let tag = self.unsigned_varint()?;
             let size = self.unsigned_varint()?;
             let data = self.slice(usize::try_from(size).unwrap_or(usize::MAX))?;
-            let mut field = Self::new(data);
-            if read(tag, &mut field)? {
+            let mut field = Self { data, position: 0, memory: self.memory };
+            let known = read(tag, &mut field)?;
+            self.memory = field.memory;
+            if known {
                 match field.remaining() {
                     0 => {}
                     left => return Err(DecodeFault::TagSize { tag, left }),
                 }
             } else {
+                // Fourfold, since a vector starts with four, and is there twice while it grows.
+                self.take_memory(4, size_of::<RawTaggedField>())?;
                 unknown.push(RawTaggedField { tag, data: field.data });
             }
         }
@@ -191,6 +208,12 @@ impl Decoder {
     fn compact_len(&mut self) -> Result<Option<usize>, DecodeFault> {
         let one_more = self.unsigned_varint()?;
         Ok(one_more.checked_sub(1).map(|len| usize::try_from(len).unwrap_or(usize::MAX)))
+    }
+
+    fn take_memory(&mut self, elements: usize, size: usize) -> Result<(), DecodeFault> {
+        let left = elements.checked_mul(size).and_then(|wanted| self.memory.checked_sub(wanted));
+        self.memory = left.ok_or(DecodeFault::TooManyElements)?;
+        Ok(())
     }
 
     fn slice(&mut self, len: usize) -> Result<Bytes, DecodeFault> {

@@ -37,6 +37,9 @@ pub enum DecodeFault {
         /// What is left, in bytes.
         remaining: usize,
     },
+    /// Arrays that would take far more memory than the frame has bytes.
+    #[error("too many elements for the size of the frame")]
+    TooManyElements,
     /// Null where the version has no null.
     #[error("null where null is not allowed")]
     Null,

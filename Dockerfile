@@ -20,13 +20,11 @@ ENTRYPOINT ["/usr/bin/ottla-operator"]
 
 # -- from source
 FROM rust:1.95-slim-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends cmake g++ make && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
-RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin ottla-broker --bin ottla-operator && \
+RUN cargo build --release --locked --bin ottla-broker --bin ottla-operator && \
     for binary in ottla-broker ottla-operator; do \
-      tools/stage-image.sh target/release/$binary /image/$binary && cp LICENSE /image/$binary/; \
+      tools/stage-image.sh /image/$binary target/release/$binary && cp LICENSE /image/$binary/; \
     done
 
 FROM scratch AS operator

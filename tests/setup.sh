@@ -6,6 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/ottla/peers
 retry() { "$here/../kind/retry.sh" "$@"; }
 mkdir -p "$cache"
+exec 9>"$cache/.lock" && flock 9 # one at a time
 
 current() { cmp -s "$1" "$2/.from"; }
 mark() { cp "$1" "$2/.from"; }

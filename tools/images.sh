@@ -10,7 +10,7 @@ if [ "$(uname)" = Linux ] && command -v cargo >/dev/null; then
   cargo build --release --locked --target-dir "$target" --bin ottla-broker --bin ottla-operator
   context=$(mktemp -d); trap 'rm -rf "$context"' EXIT
   cp LICENSE "$context/"
-  for name in broker operator; do tools/stage-image.sh "$target/release/ottla-$name" "$context/ottla-$name"; done
+  for name in broker operator; do tools/stage-image.sh "$context/ottla-$name" "$target/release/ottla-$name"; done
   suffix=-local
 else
   context=. suffix=

@@ -26,9 +26,15 @@ doc() { RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no
 crds() { cargo run --release --locked --quiet --bin ottla-operator -- crds --check crds charts/ottla/files/crds; }
 generated() { cargo run --release --locked --quiet -p ottla-wire-generator -- check; }
 
+python() {
+  local ruff; ruff=$(tests/setup.sh)/venv/bin/ruff || return
+  "$ruff" check --quiet --config tests/ruff.toml tests && "$ruff" format --quiet --check --config tests/ruff.toml tests
+}
+
 check "format" cargo fmt --all --check
 check "length of files" file_lengths
 check "dependencies" dependencies
+check "tests in Python" python
 check "clippy" cargo clippy --release --locked --workspace --all-targets --quiet -- -D warnings
 check "documentation" doc
 check "generated code" generated

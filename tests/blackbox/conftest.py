@@ -1,42 +1,22 @@
 """What the scenarios share: a running node, a directory for others, and unique names."""
 
-import os
 import uuid
 
+import nodes
 import pytest
 from confluent_kafka.admin import AdminClient
-
-import nodes
-
-# The same scenarios against Apache, which says whether what they expect is Kafka's behaviour or only ours.
-AGAINST_APACHE = os.environ.get("OTTLA_BLACKBOX_AGAINST") == "apache"
-
-
-CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
-
-
-def first_node(home, overrides=None) -> nodes.Node:
-    """A formatted node that has not run yet."""
-    node = (nodes.Apache if AGAINST_APACHE else nodes.Ottla)(home, overrides)
-    node.format("--standalone", "-t", CLUSTER_ID)
-    return node
-
-
-def taker_over(other: nodes.Node) -> nodes.Node:
-    """A node of ours on the directory of another."""
-    return (nodes.Apache if AGAINST_APACHE else nodes.Ottla).over(other)
 
 
 @pytest.fixture(scope="session")
 def node(tmp_path_factory):
     """One node that the client scenarios share."""
-    node = first_node(tmp_path_factory.mktemp("shared")).start()
+    node = nodes.first_node(tmp_path_factory.mktemp("shared")).start()
     yield node
     assert node.stop() in (0, 143)
 
 
 def pytest_collection_modifyitems(items):
-    if AGAINST_APACHE:
+    if nodes.AGAINST_APACHE:
         for item in items:
             if item.get_closest_marker("ours"):
                 item.add_marker(pytest.mark.skip(reason="a limit of ours"))

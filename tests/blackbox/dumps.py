@@ -15,14 +15,23 @@ def assert_clean(data: Path) -> None:
     segments = sorted(data.glob("*/*.log"))
     assert any("__cluster_metadata-0" in str(path) for path in segments), segments
     user = [path for path in segments if "__" not in path.parent.name and not path.parent.name.endswith("-delete")]
-    indexes = [path.with_suffix(suffix) for path in user for suffix in (".index", ".timeindex") if path.with_suffix(suffix).exists()]
+    indexes = [
+        path.with_suffix(suffix) for path in user for suffix in (".index", ".timeindex") if path.with_suffix(suffix).exists()
+    ]
     check("data", "--deep-iteration", "--files", joined(user + indexes + sorted(data.glob("[a-z]*-[0-9]/*.snapshot"))))
     offsets = [path for path in segments if "__consumer_offsets" in str(path) and path.stat().st_size > 0]
     if offsets:
         check("offsets", "--deep-iteration", "--offsets-decoder", "--files", joined(offsets))
     metadata = [path for path in segments if "__cluster_metadata-0" in str(path)]
     metadata += sorted(data.glob("__cluster_metadata-0/*.checkpoint"))
-    check("metadata", "--deep-iteration", "--cluster-metadata-decoder", "--skip-record-metadata", "--files", joined(metadata))
+    check(
+        "metadata",
+        "--deep-iteration",
+        "--cluster-metadata-decoder",
+        "--skip-record-metadata",
+        "--files",
+        joined(metadata),
+    )
 
 
 def joined(paths: list[Path]) -> str:

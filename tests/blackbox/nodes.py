@@ -14,6 +14,12 @@ BINARY = os.environ.get("OTTLA_BROKER", "ottla-broker")
 FIRST_PORT = int(os.environ.get("OTTLA_TEST_PORT", "25000"))
 RUNNING: list["Node"] = []
 
+# The same scenarios against Apache, which says whether what they expect is Kafka's behaviour or only ours.
+AGAINST_APACHE = os.environ.get("OTTLA_BLACKBOX_AGAINST") == "apache"
+
+
+CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
+
 _next_port = FIRST_PORT
 
 
@@ -84,9 +90,7 @@ class Node:
     def start(self, wait: bool = True) -> "Node":
         self.write_properties()
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home
-            )
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home)
         RUNNING.append(self)
         if wait:
             self.wait_ready()
@@ -149,6 +153,18 @@ class Apache(Node):
     def format(self, *arguments: str) -> None:
         self.write_properties()
         apache.tool("kafka.tools.StorageTool", "format", "-c", str(self.properties_file), *arguments)
+
+
+def first_node(home, overrides=None) -> "Node":
+    """A formatted node that has not run yet."""
+    node = (Apache if AGAINST_APACHE else Ottla)(home, overrides)
+    node.format("--standalone", "-t", CLUSTER_ID)
+    return node
+
+
+def taker_over(other: Node) -> "Node":
+    """A node of ours on the directory of another."""
+    return (Apache if AGAINST_APACHE else Ottla).over(other)
 
 
 def knows_a_broker(port: int) -> bool:

@@ -4,7 +4,6 @@ import socket
 import struct
 
 from kafka.record.default_records import DefaultRecordBatchBuilder
-
 from nodes import exchange
 
 

@@ -3,8 +3,24 @@
 import os
 import time
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ConfigSource, NewTopic, ResourceType
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ConfigSource,
+    NewTopic,
+    ResourceType,
+)
 
 GROUP = "keepers"
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -23,7 +39,13 @@ def populate(bootstrap: str) -> None:
         created.result(20)
     for codec in CODECS:
         producer = Producer(
-            {"bootstrap.servers": bootstrap, "log_level": "0", "enable.idempotence": True, "compression.type": codec, "linger.ms": 10}
+            {
+                "bootstrap.servers": bootstrap,
+                "log_level": "0",
+                "enable.idempotence": True,
+                "compression.type": codec,
+                "linger.ms": 10,
+            }
         )
         for i in range(100):
             producer.produce("plain", f"{codec}-{i}", key=f"{i}", headers={"codec": codec.encode(), "nothing": None})

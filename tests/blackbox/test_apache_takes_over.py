@@ -1,11 +1,9 @@
 """A node's whole directory changes hands: ours, then Apache Kafka as the same node, then ours again."""
 
-import pytest
-
 import dumps
 import nodes
 import state
-from conftest import first_node
+from nodes import first_node
 
 
 def test_apache_starts_our_directory_as_the_same_node_and_gives_it_back(tmp_path):
@@ -44,8 +42,6 @@ def test_a_killed_nodes_directory_is_recovered_by_apache(tmp_path):
 
 def assert_quiet(apache: nodes.Apache) -> None:
     """Apache found nothing to repair."""
-    wrong = [
-        line for line in apache.log.read_text().splitlines() if " ERROR " in line or "orrupt" in line or "unclean" in line
-    ]
+    wrong = [line for line in apache.log.read_text().splitlines() if " ERROR " in line or "orrupt" in line or "unclean" in line]
     wrong = [line for line in wrong if "Expected partition" not in line]
     assert not wrong, "\n".join(wrong[:10])

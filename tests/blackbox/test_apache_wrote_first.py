@@ -2,15 +2,20 @@
 
 import hashlib
 
-import pytest
-
 import dumps
 import nodes
+import pytest
 import state
-from conftest import CLUSTER_ID, taker_over
+from nodes import CLUSTER_ID, taker_over
 
 # Apache finalises these on its own; we serve none of them yet.
-WITHOUT = ["transaction.version", "group.version", "share.version", "streams.version", "eligible.leader.replicas.version"]
+WITHOUT = [
+    "transaction.version",
+    "group.version",
+    "share.version",
+    "streams.version",
+    "eligible.leader.replicas.version",
+]
 
 
 @pytest.mark.parametrize("kraft_version", [1, 0])

@@ -4,7 +4,6 @@ import socket
 import struct
 
 import pytest
-
 import raw
 from nodes import exchange
 
@@ -80,7 +79,11 @@ def test_batches_that_are_not_what_they_say(node, topic):
     cut = good[:-3]
     assert raw.produce(node.port, topic, cut)[0] in (corrupt_message, invalid_record)
     old_magic = good[:16] + b"\x01" + good[17:]
-    assert raw.produce(node.port, topic, old_magic)[0] in (corrupt_message, invalid_record, unsupported_for_message_format)
+    assert raw.produce(node.port, topic, old_magic)[0] in (
+        corrupt_message,
+        invalid_record,
+        unsupported_for_message_format,
+    )
     assert raw.produce(node.port, topic, raw.batch(b"x" * 2_000_000))[0] == message_too_large
     assert raw.produce(node.port, topic, good)[0] == 0
 

@@ -7,9 +7,7 @@ import pytest
 
 
 def kcat(bootstrap, *arguments, stdin=""):
-    done = subprocess.run(
-        ["kcat", "-b", bootstrap, *arguments], input=stdin, capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run(["kcat", "-b", bootstrap, *arguments], input=stdin, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -5,12 +5,10 @@ import random
 import threading
 import time
 
-import pytest
+import state
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
-
-import state
-from conftest import first_node
+from nodes import first_node
 
 SEEDS = int(os.environ.get("OTTLA_KILL_SEEDS", "50"))
 PARTITIONS = 2

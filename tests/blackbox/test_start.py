@@ -4,9 +4,8 @@ import statistics
 import time
 
 import pytest
-
 import raw
-from conftest import first_node
+from nodes import first_node
 
 AIM_MS, AIM_MIB = 100, 30
 STARTS = 20

@@ -6,7 +6,17 @@ import apache
 
 
 def test_create_list_describe_alter_delete(bootstrap, name):
-    create = ["--create", "--topic", name, "--partitions", "3", "--replication-factor", "1", "--config", "retention.ms=3600000"]
+    create = [
+        "--create",
+        "--topic",
+        name,
+        "--partitions",
+        "3",
+        "--replication-factor",
+        "1",
+        "--config",
+        "retention.ms=3600000",
+    ]
     assert f"Created topic {name}." in apache.topics(bootstrap, *create)
     assert name in apache.topics(bootstrap, "--list").split()
 

@@ -1,0 +1,122 @@
+"""A kind cluster with the operator, a client pod, and one KafkaCluster that most scenarios share."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import kube
+import pytest
+
+DEMO = kube.cluster(
+    "demo",
+    listeners=[
+        {"name": "internal", "port": 9092, "type": "internal"},
+        {
+            "name": "external",
+            "port": 9094,
+            "type": "nodeport",
+            "nodePort": kube.NODE_PORT,
+            "advertised": [{"node": 0, "host": "127.0.0.1", "nodePort": kube.BROKER_PORT}],
+        },
+    ],
+    config={"auto.create.topics.enable": False},
+)
+
+FIGURES: list[str] = []
+
+
+@pytest.fixture
+def report():
+    """Takes a figure that the run's end shows."""
+    return FIGURES.append
+
+
+def pytest_terminal_summary(terminalreporter):
+    if FIGURES:
+        terminalreporter.section("figures")
+        for figure in FIGURES:
+            terminalreporter.write_line(figure)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def operator():
+    """The kind cluster; removed by whoever started the tests, so that a failure can be looked at."""
+    settings = kube.run(str(kube.ROOT / "kind/tools.sh"), seconds=3600)
+    for line in settings.splitlines():
+        name, _, value = line.removeprefix("export ").partition("=")
+        os.environ[name] = value.replace("$PATH", os.environ["PATH"])
+    kube.install()
+    client_image()
+    namespace()
+    yield
+    if os.environ.get("OTTLA_E2E_KEEP") is None:
+        kube.run("kind", "delete", "cluster", "--name", kube.CLUSTER)
+
+
+def client_image():
+    with tempfile.TemporaryDirectory() as context:
+        client = Path(context) / "client"
+        kube.run(str(kube.ROOT / "tools/stage-image.sh"), str(client), shutil.which("kcat"), shutil.which("sleep"))
+        dockerfile = str(Path(__file__).parent / "Dockerfile")
+        kube.run("docker", "build", "-q", "-t", "ottla-e2e-client:local", "-f", dockerfile, context)
+    kube.run("kind", "load", "docker-image", "--name", kube.CLUSTER, "ottla-e2e-client:local")
+
+
+def namespace():
+    """Everything of ours runs under the restricted profile."""
+    kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": kube.NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+        }
+    )
+    context = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    container = {
+        "name": "client",
+        "image": "ottla-e2e-client:local",
+        "imagePullPolicy": "Never",
+        "securityContext": context,
+    }
+    kube.until("service account", lambda: kube.get("serviceaccount", "default"))
+    kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "client", "namespace": kube.NAMESPACE},
+            "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+        }
+    )
+    kube.kubectl("wait", "pod/client", "--for=condition=Ready", "--timeout=60s")
+
+
+@pytest.fixture(scope="session")
+def demo():
+    """The shared cluster: its name, ready. Yields how long it took as well."""
+    kube.apply(DEMO)
+    taken = kube.until_ready("kafkacluster", "demo", 120)
+    return taken
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure shows what the cluster looked like."""
+    report = (yield).get_result()
+    if report.when in ("setup", "call") and report.failed:
+        for title, command in {
+            "objects": ["get", "kafkaclusters,kafkatopics,statefulsets,pods,pvc,services"],
+            "events": ["get", "events", "--sort-by=.lastTimestamp"],
+            "operator": ["-n", "ottla-system", "logs", "deployment/ottla", "--tail=40"],
+            "broker": ["logs", "-l", "ottla.dev/cluster", "--tail=40", "--all-containers", "--prefix"],
+        }.items():
+            try:
+                report.sections.append((title, kube.kubectl(*command)[-6000:]))
+            except Exception as unknown:
+                report.sections.append((title, str(unknown)[-2000:]))

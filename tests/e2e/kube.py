@@ -1,0 +1,131 @@
+"""kubectl, and waiting for what it shows."""
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+VERSION = os.environ.get("OTTLA_VERSION", "0.1.0")
+NAMESPACE = "e2e"
+CLUSTER = "ottla-e2e"
+NODE_PORT, BROKER_PORT = 32192, 32193  # mapped to this machine by kind/single.yaml
+
+
+def run(*command: str, stdin: str = "", seconds: float = 120, **environment: str) -> str:
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=seconds, env=os.environ | environment)
+    if done.returncode != 0:
+        raise Refused(f"{' '.join(command)[:300]} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+class Refused(AssertionError):
+    """A command failed; its words."""
+
+
+def install() -> None:
+    """The kind cluster with our images and the chart, made or brought up to date."""
+    run(str(ROOT / "kind/up.sh"), CLUSTER, str(ROOT / "kind/single.yaml"), seconds=600, VERSION=VERSION)
+
+
+def kubectl(*arguments: str, stdin: str = "", seconds: float = 120) -> str:
+    return run("kubectl", "--context", f"kind-{CLUSTER}", "-n", NAMESPACE, *arguments, stdin=stdin, seconds=seconds)
+
+
+def apply(*objects: dict) -> None:
+    """As `kubectl apply`; `Refused` if admission says no."""
+    kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+
+
+def get(kind: str, name: str) -> dict | None:
+    text = kubectl("get", kind, name, "-o", "json", "--ignore-not-found")
+    return json.loads(text) if text else None
+
+
+def items(kind: str, *arguments: str) -> list[dict]:
+    return json.loads(kubectl("get", kind, "-o", "json", *arguments))["items"]
+
+
+def condition(resource: dict | None, kind: str = "Ready") -> dict:
+    """A condition that speaks of the current generation; empty if there is none."""
+    if resource is None:
+        return {}
+    status = resource.get("status", {})
+    if status.get("observedGeneration") != resource["metadata"]["generation"]:
+        return {}
+    return next((found for found in status.get("conditions", []) if found["type"] == kind), {})
+
+
+def until(what: str, probe, seconds: float = 60):
+    """The first true answer of `probe`, and how long it took."""
+    started = time.monotonic()
+    while True:
+        answer = probe()
+        taken = time.monotonic() - started
+        if answer:
+            return answer, taken
+        assert taken < seconds, f"{what}: not in {seconds} s"
+        time.sleep(0.2)
+
+
+def until_ready(kind: str, name: str, seconds: float = 60) -> float:
+    """How long it took from now."""
+    try:
+        return until(f"{kind} {name} Ready", lambda: condition(get(kind, name)).get("status") == "True", seconds)[1]
+    except AssertionError as late:
+        raise AssertionError(f"{late}: {json.dumps((get(kind, name) or {}).get('status'))}") from None
+
+
+def until_gone(kind: str, name: str, seconds: float = 60) -> None:
+    until(f"{kind} {name} gone", lambda: get(kind, name) is None, seconds)
+
+
+def delete(kind: str, name: str) -> None:
+    kubectl("delete", kind, name, "--wait=true", "--timeout=90s")
+
+
+def topic(name: str, cluster: str, **spec) -> dict:
+    return resource("KafkaTopic", name, {"cluster": cluster} | spec)
+
+
+def cluster(name: str, **spec) -> dict:
+    """A KafkaCluster of one node, with one internal listener unless told otherwise."""
+    policy = spec.pop("deletionPolicy", "Delete")
+    volume = {"id": 0, "size": "1Gi"} | spec.pop("volume", {})
+    pool = {
+        "name": "main",
+        "roles": ["broker", "controller"],
+        "replicas": spec.pop("replicas", 1),
+        "storage": {"deletionPolicy": policy, "volumes": [volume]},
+    }
+    internal = {"name": "internal", "port": 9092, "type": "internal"}
+    return resource("KafkaCluster", name, {"nodePools": [pool], "listeners": [internal]} | spec)
+
+
+def resource(kind: str, name: str, spec: dict) -> dict:
+    metadata = {"name": name, "namespace": NAMESPACE}
+    return {"apiVersion": "ottla.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def bootstrap(name: str, listener: str = "internal") -> str:
+    (found,) = [entry for entry in get("kafkacluster", name)["status"]["listeners"] if entry["name"] == listener]
+    return found["bootstrapServers"]
+
+
+def inside(servers: str, *arguments: str, stdin: str = "") -> str:
+    """kcat in a pod."""
+    return kubectl("exec", "-i", "client", "--", "/usr/bin/kcat", "-b", servers, *arguments, stdin=stdin)
+
+
+def outside(servers: str, *arguments: str, stdin: str = "") -> str:
+    """kcat on this machine."""
+    return run("kcat", "-b", servers, *arguments, stdin=stdin)
+
+
+def process_rss_mib(command: str) -> float:
+    """Resident memory of a process on the kind node."""
+    script = f'for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = {command[:15]} ] && grep VmRSS $p/status; done; true'
+    lines = run("docker", "exec", f"{CLUSTER}-control-plane", "bash", "-c", script).splitlines()
+    assert lines, f"no process {command}"
+    return max(int(line.split()[1]) for line in lines) / 1024

@@ -1,0 +1,46 @@
+"""KafkaTopics: partitions up, configs set and reset, names, two resources for one topic, deletion by policy."""
+
+import kube
+
+
+def listed(name):
+    return f'topic "{name}"' in kube.inside(kube.bootstrap("demo"), "-L")
+
+
+def test_partitions_go_up_and_configs_follow_the_resource(demo):
+    kube.apply(kube.topic("growing", "demo", partitions=1, config={"retention.ms": 3600000}))
+    kube.until_ready("kafkatopic", "growing")
+    kube.apply(kube.topic("growing", "demo", partitions=3))
+    kube.until_ready("kafkatopic", "growing")
+    assert 'topic "growing" with 3 partitions' in kube.inside(kube.bootstrap("demo"), "-L")
+
+
+def test_a_topic_may_be_named_unlike_its_resource(demo):
+    kube.apply(kube.topic("odd-name", "demo", topicName="Odd_Name.1", partitions=1))
+    kube.until_ready("kafkatopic", "odd-name")
+    assert listed("Odd_Name.1")
+
+
+def test_the_second_resource_for_a_topic_is_told_so(demo):
+    kube.apply(kube.topic("first", "demo", topicName="contested", partitions=1))
+    kube.until_ready("kafkatopic", "first")
+    kube.apply(kube.topic("second", "demo", topicName="contested", partitions=5))
+    told, _ = kube.until("a condition", lambda: kube.condition(kube.get("kafkatopic", "second")))
+    told, _ = kube.until("a conflict", lambda: kube.condition(kube.get("kafkatopic", "second")).get("status") == "False" and told)
+    assert "first" in kube.condition(kube.get("kafkatopic", "second"))["message"]
+    kube.delete("kafkatopic", "second")
+    assert listed("contested")
+    assert kube.condition(kube.get("kafkatopic", "first"))["status"] == "True"
+
+
+def test_deleting_the_resource_deletes_or_keeps_the_topic(demo):
+    kube.apply(
+        kube.topic("short", "demo", partitions=1, deletionPolicy="Delete"),
+        kube.topic("long", "demo", partitions=1, deletionPolicy="Retain"),
+    )
+    kube.until_ready("kafkatopic", "short")
+    kube.until_ready("kafkatopic", "long")
+    kube.delete("kafkatopic", "short")
+    kube.delete("kafkatopic", "long")
+    kube.until("the topic gone", lambda: not listed("short"))
+    assert listed("long")

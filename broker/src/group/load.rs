@@ -1,9 +1,11 @@
 //! From the bytes of a partition's log to its state.
 
 use bytes::Bytes;
-use ottla_wire::batch::{Batch, BatchError};
+use ottla_wire::batch::{Batch, BatchError, batches};
 
+use super::GroupError;
 use super::classic::Now;
+use super::log::OffsetsLog;
 use super::record::{GroupRecord, RecordError, transaction_of};
 use super::shard::Shard;
 
@@ -14,6 +16,22 @@ const ABORT_MARKER: i16 = 0;
 /// Why a partition cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// The log could not be read.
+    #[error("reading at offset {offset}: {source}")]
+    Read {
+        /// Where.
+        offset: i64,
+        /// Why.
+        source: GroupError,
+    },
+    /// The log ends before its end offset.
+    #[error("nothing can be read at offset {offset}, before the end at {end}")]
+    Stuck {
+        /// Where.
+        offset: i64,
+        /// The end.
+        end: i64,
+    },
     /// The batch's own structure.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -28,6 +46,29 @@ pub enum LoadError {
         /// What is wrong with it.
         source: RecordError,
     },
+}
+
+/// Replays the whole log, `buffer` bytes at a time; returns the offset at which it ended. Waits for the disk.
+///
+/// # Errors
+/// When it cannot be read; the shard must not be used then.
+pub fn replay_log(shard: &mut Shard, log: &impl OffsetsLog, buffer: usize, now: Now) -> Result<i64, LoadError> {
+    let (mut offset, end) = log.bounds();
+    while offset < end {
+        let bytes = log.read(offset, buffer).map_err(|source| LoadError::Read { offset, source })?;
+        let before = offset;
+        for batch in batches(&bytes) {
+            let batch = batch?;
+            if batch.header.last_offset() >= offset {
+                replay_batch(shard, &batch, now)?;
+                offset = batch.header.next_offset();
+            }
+        }
+        if offset == before {
+            return Err(LoadError::Stuck { offset, end });
+        }
+    }
+    Ok(end)
 }
 
 /// Replays one batch, whose body is not compressed.

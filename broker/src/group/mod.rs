@@ -1,10 +1,19 @@
 //! Group coordination: who is in a group, who consumes what, and how far they have come.
+//!
+//! ```text
+//! api/join_group … ─▶ Coordinator ─▶ the task of a partition (runner) ─▶ Shard ─▶ ClassicGroup, OffsetStore
+//!                                        │        ▲                      pure: no clock, no I/O
+//!                                        ▼        │
+//!                                   __consumer_offsets (log)
+//! ```
 
 pub mod classic;
 mod error;
 pub mod load;
+pub mod log;
 pub mod offsets;
 pub mod record;
+mod runner;
 pub mod shard;
 pub mod timers;
 

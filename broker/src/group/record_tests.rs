@@ -53,7 +53,7 @@ fn what_kafka_wrote_is_read_and_written_again_byte_by_byte() {
             assert_eq!(read.encode().unwrap(), (record.key.unwrap(), record.value), "{read:?}");
         }
     }
-    assert_eq!(kinds, [9, 10, 9]);
+    assert_eq!(kinds, [10, 10, 9]);
 }
 
 #[test]

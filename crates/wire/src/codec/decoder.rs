@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::encoder::MAX_STRING_LEN;
 use super::error::DecodeFault;
 use super::tags::RawTaggedField;
 use crate::primitive::read_unsigned_varint;
@@ -107,6 +108,9 @@ impl Decoder {
     pub fn nullable_string(&mut self, flexible: bool) -> Result<Option<Str>, DecodeFault> {
         let len = if flexible { self.compact_len()? } else { usize::try_from(self.i16()?).ok() };
         let Some(len) = len else { return Ok(None) };
+        if len > MAX_STRING_LEN {
+            return Err(DecodeFault::StringTooLong(len));
+        }
         Str::try_from(self.slice(len)?).map(Some).map_err(|_| DecodeFault::Utf8)
     }
 

@@ -11,6 +11,9 @@ use crate::types::Uuid;
 /// Byte fields of at least this size become a part of their own instead of being copied.
 const OWN_PART_FROM: usize = 4 * 1024;
 
+/// No string is longer, in bytes, even where its length is a varint.
+pub(super) const MAX_STRING_LEN: usize = 0x7fff;
+
 /// Writes fields. Small ones are collected in a buffer; large bytes and file regions are passed on as they are.
 #[derive(Debug, Default)]
 pub struct Encoder {
@@ -76,7 +79,7 @@ impl Encoder {
 
     /// Writes a string.
     pub fn string(&mut self, flexible: bool, value: &str) -> Result<(), EncodeFault> {
-        if value.len() > i16::MAX.unsigned_abs().into() {
+        if value.len() > MAX_STRING_LEN {
             return Err(EncodeFault::TooLong(value.len()));
         }
         if flexible {

@@ -43,6 +43,9 @@ pub enum DecodeFault {
     /// Null where the version has no null.
     #[error("null where null is not allowed")]
     Null,
+    /// A string longer than 32,767 bytes.
+    #[error("a string of {0} bytes, more than there can be")]
+    StringTooLong(usize),
     /// A string that is not UTF-8.
     #[error("a string is not UTF-8")]
     Utf8,

@@ -45,6 +45,9 @@ fn assignment(scope: &Scope, field: &Field, within: Versions) -> String {
     let name = field_name(&field.name);
     let f = scope.flexible(field);
     let tagged = within == scope.tagged(field);
+    if field.kind == Type::Records && within.and(field.nullable_versions).is_empty() {
+        return format!("m.{name} = Some(d.bytes({f})?.into());");
+    }
     if !is_nullable(field) || field.kind == Type::Records {
         return format!("m.{name} = {};", value(&field.kind, f));
     }

@@ -100,7 +100,7 @@ impl Fields for PartitionSnapshot {
         m.snapshot_id = SnapshotId::read(d, v)?;
         m.size = d.i64()?;
         m.position = d.i64()?;
-        m.unaligned_records = d.records(true)?;
+        m.unaligned_records = Some(d.bytes(true)?.into());
         m.unknown_tagged_fields = d.tags(|tag, d| {
             match tag {
                 0 => {

@@ -90,7 +90,7 @@ impl Fields for PartitionData {
         m.acknowledge_error_code = d.i16()?;
         m.acknowledge_error_message = d.nullable_string(true)?;
         m.current_leader = LeaderIdAndEpoch::read(d, v)?;
-        m.records = d.records(true)?;
+        m.records = Some(d.bytes(true)?.into());
         m.acquired_records = d.array(true, |d| AcquiredRecords::read(d, v))?;
         m.unknown_tagged_fields = d.unknown_tags()?;
         Ok(m)

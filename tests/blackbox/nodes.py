@@ -57,6 +57,7 @@ class Node:
             "offsets.topic.replication.factor": "1",
             "group.initial.rebalance.delay.ms": "0",
             "num.partitions": "1",
+            "ottla.http.listener": f"127.0.0.1:{free_port()}",
         } | (overrides or {})
         self.properties = {key: value for key, value in self.properties.items() if value is not None}
 

@@ -213,11 +213,13 @@ mod tests {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
+    type Pairs<'a> = &'a [(&'a str, &'a str)];
+
     /// Describes with `log.retention.minutes=5` and a password set statically.
     fn ask(
         (kind, name): (i8, &str),
         asked: &[&str],
-        (broker, cluster, topic): (&[(&str, &str)], &[(&str, &str)], &[(&str, &str)]),
+        (broker, cluster, topic): (Pairs<'_>, Pairs<'_>, Pairs<'_>),
     ) -> DescribeConfigsResult {
         let config = Config::from_overrides(&[
             ("log.retention.minutes", "5"),
@@ -297,11 +299,12 @@ mod tests {
 
     #[test]
     fn a_brokers_value_has_its_source_and_says_whether_it_can_change() {
-        let nothing: (&[_], &[_], &[_]) = (&[], &[], &[]);
+        let nothing: (Pairs<'_>, Pairs<'_>, Pairs<'_>) = (&[], &[], &[]);
         assert_eq!(value(&ask((BROKER, "1"), &["node.id"], nothing)), ("1", 4, true));
         assert_eq!(value(&ask((BROKER, "1"), &["log.retention.minutes"], nothing)), ("5", 4, true));
         assert_eq!(value(&ask((BROKER, "1"), &["message.max.bytes"], nothing)), ("1048588", 5, false));
-        let changed: (&[_], &[_], &[_]) = (&[("message.max.bytes", "9")], &[("message.max.bytes", "8")], &[]);
+        let changed: (Pairs<'_>, Pairs<'_>, Pairs<'_>) =
+            (&[("message.max.bytes", "9")], &[("message.max.bytes", "8")], &[]);
         let found = ask((BROKER, "1"), &["message.max.bytes"], changed);
         assert_eq!(value(&found), ("9", 2, false));
         let expected = [
@@ -331,7 +334,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_refused() {
-        let nothing: (&[_], &[_], &[_]) = (&[], &[], &[]);
+        let nothing: (Pairs<'_>, Pairs<'_>, Pairs<'_>) = (&[], &[], &[]);
         for (resource, code) in [
             ((TOPIC, "u"), ErrorCode::UnknownTopicOrPartition),
             ((BROKER, "2"), ErrorCode::InvalidRequest),

@@ -2,7 +2,9 @@
 
 use super::listener::{self, ProtocolMap, check_ports, host_and_port, protocol_map};
 use super::typed::Reader;
-use super::{ConfigError, ConfigErrors, Listener, ListenerName, Roles, SecurityProtocol, Settings, Voter};
+use super::{
+    ConfigError, ConfigErrors, Listener, ListenerName, Origin, Roles, SecurityProtocol, Settings, Voter,
+};
 
 /// The part of a configuration that says who the node is.
 pub(super) struct Node {
@@ -44,24 +46,33 @@ fn assume_controller_listener(settings: &mut Settings) {
     let name = settings.text("controller.listener.names").unwrap_or(CONTROLLER);
     let name = name.split(',').next().unwrap_or(CONTROLLER).trim().to_uppercase();
     let listeners = settings.text("listeners").unwrap_or("PLAINTEXT://:9092").to_owned();
-    let has_controller = listeners.split(',').any(|entry| {
-        entry.trim().split_once("://").is_some_and(|(listener, _)| listener.eq_ignore_ascii_case(&name))
+    let bound = listeners.split(',').find_map(|entry| {
+        let (listener, address) = entry.trim().split_once("://")?;
+        listener.eq_ignore_ascii_case(&name).then_some(address)
     });
-    if !has_controller {
-        let origin =
-            settings.get("listeners").map_or(super::Origin::SingleNode, |setting| setting.origin.clone());
-        settings.set("listeners", &format!("{listeners},{name}://{CONTROLLER_ADDRESS}"), origin);
-        if !settings.is_set("controller.quorum.voters") {
-            settings.assume("controller.quorum.bootstrap.servers", CONTROLLER_ADDRESS);
+    let servers = match bound.map(host_and_port) {
+        None => CONTROLLER_ADDRESS.to_owned(),
+        Some(Some((host, port))) if !listener::is_wildcard(&host) && !host.contains(':') => {
+            format!("{host}:{port}")
         }
+        Some(address) => format!("localhost:{}", address.map_or(9093, |(_, port)| port)),
+    };
+    if bound.is_none() {
+        extend(settings, "listeners", &listeners, &format!("{name}://{CONTROLLER_ADDRESS}"));
     }
-    let protocols = settings.text("listener.security.protocol.map").map(str::to_owned);
-    if let Some(protocols) = protocols.filter(|map| !names(map, &name)) {
-        let origin = settings
-            .get("listener.security.protocol.map")
-            .map_or(super::Origin::SingleNode, |it| it.origin.clone());
-        settings.set("listener.security.protocol.map", &format!("{protocols},{name}:PLAINTEXT"), origin);
+    if !settings.is_set("controller.quorum.voters") {
+        settings.assume("controller.quorum.bootstrap.servers", &servers);
     }
+    const MAP: &str = "listener.security.protocol.map";
+    if let Some(protocols) = settings.text(MAP).map(str::to_owned).filter(|map| !names(map, &name)) {
+        extend(settings, MAP, &protocols, &format!("{name}:PLAINTEXT"));
+    }
+}
+
+/// Adds to a list; it stays the setting of whoever made it.
+fn extend(settings: &mut Settings, key: &str, list: &str, element: &str) {
+    let origin = settings.get(key).map_or(Origin::SingleNode, |setting| setting.origin.clone());
+    settings.set(key, &format!("{list},{element}"), origin);
 }
 
 fn names(map: &str, name: &str) -> bool {
@@ -73,6 +84,12 @@ fn names(map: &str, name: &str) -> bool {
 pub(super) fn resolve(read: &Reader<'_>, host_name: &str) -> Result<Node, ConfigErrors> {
     let id = node_id(read)?;
     let roles = roles(read)?;
+    if read.list("controller.listener.names").is_empty() {
+        return Err(conflict(
+            "controller.listener.names has to be set, as process.roles is set: CONTROLLER is usual",
+        )
+        .into());
+    }
     let controller_names: Vec<_> =
         read.list("controller.listener.names").iter().map(|name| ListenerName::new(name)).collect();
     let protocols = protocols(read, &controller_names)?;
@@ -243,11 +260,6 @@ fn bootstrap_servers(read: &Reader<'_>) -> Result<Vec<(String, u16)>, ConfigErro
 
 fn check_controllers(read: &Reader<'_>, node: &Node) -> Result<(), ConfigError> {
     const KEY: &str = "controller.listener.names";
-    if node.controller_names.is_empty() {
-        return Err(conflict(
-            "controller.listener.names has to be set, as process.roles is set: CONTROLLER is usual",
-        ));
-    }
     let bound = |name: &ListenerName| node.listeners.iter().any(|listener| listener.name == *name);
     if node.roles.controller {
         if let Some(name) = node.controller_names.iter().find(|name| !bound(name)) {

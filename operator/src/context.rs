@@ -3,10 +3,13 @@
 use crate::{
     cluster::apply::Writer,
     crd::conditions::{Outcome, State},
+    kafka::Pool,
+    report,
     telemetry::Metrics,
+    topic::controller::Triggers,
 };
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::{EventType, Recorder};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -26,6 +29,10 @@ pub struct Context {
     pub default_image: String,
     /// Delays after errors.
     pub backoff: Backoff,
+    /// Connections to brokers.
+    pub kafka: Pool,
+    /// Calls for passes over a cluster's topics.
+    pub triggers: Triggers,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
@@ -41,20 +48,7 @@ impl Context {
             State::Degraded | State::ReadyDegraded => EventType::Warning,
             _ => EventType::Normal,
         };
-        let note: String = outcome.message.chars().take(1000).collect();
-        let event = Event {
-            type_,
-            reason: outcome.reason.to_owned(),
-            note: Some(note),
-            action: "Reconcile".to_owned(),
-            secondary: None,
-        };
-        let publish = self.recorder.publish(&event, object);
-        match tokio::time::timeout(Duration::from_secs(5), publish).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "cannot publish an event"),
-            Err(_) => tracing::warn!("cannot publish an event in time"),
-        }
+        report::event(self, object, type_, outcome.reason, outcome.message.clone()).await;
     }
 }
 

@@ -1,46 +1,6 @@
 //! Fresh ids. The only source of randomness; all else takes ids as arguments.
 
-use std::{fmt, str::FromStr};
-
-/// TEMPORARY until the codec has its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Uuid([u8; 16]);
-
-impl Uuid {
-    /// From bytes.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-}
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-impl fmt::Display for Uuid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let value = u128::from_be_bytes(self.0);
-        for i in 0..22_u32 {
-            let bits = if i < 21 { (value >> (122 - 6 * i)) & 63 } else { (value & 3) << 4 };
-            let c = usize::try_from(bits).ok().and_then(|b| ALPHABET.get(b)).copied().unwrap_or(b'A');
-            write!(f, "{}", char::from(c))?;
-        }
-        Ok(())
-    }
-}
-
-impl FromStr for Uuid {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut value = 0_u128;
-        if text.len() != 22 {
-            return Err("22 characters".into());
-        }
-        for (i, c) in text.bytes().enumerate() {
-            let bits = ALPHABET.iter().position(|a| *a == c).ok_or("alphabet")? as u128;
-            value = if i < 21 { (value << 6) | bits } else { (value << 2) | (bits >> 4) };
-        }
-        Ok(Self(value.to_be_bytes()))
-    }
-}
+pub use ottla_wire::Uuid;
 
 /// A random id (version 4) as Kafka makes them: none that begins with `-` in text, which tools take for an option, and none of the
 /// ids that Kafka keeps for itself.

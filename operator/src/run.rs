@@ -3,8 +3,10 @@
 use crate::{
     cluster::{apply::Writer, controller},
     context::{Backoff, Context},
+    kafka::Pool,
     lease::{Keeper, Leadership},
     telemetry::{self, Health, Metrics},
+    topic::controller::{self as topic, Stores, Triggers},
 };
 use anyhow::Context as _;
 use clap::Args;
@@ -79,6 +81,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         ),
         default_image: options.broker_image.clone(),
         backoff: Backoff::default(),
+        kafka: Pool::new(Arc::clone(&metrics)),
+        triggers: Triggers::default(),
         metrics: Arc::clone(&metrics),
     });
     let health = Health { metrics, warm: Arc::clone(&warm), leadership: leadership.clone() };
@@ -116,23 +120,25 @@ async fn controllers(
         [] => vec![None],
         namespaces => namespaces.iter().map(|n| Some(n.as_str())).collect(),
     };
-    let mut stores = Vec::new();
-    let mut runs = Vec::new();
+    let client = context.writer.client();
+    let mut stores = Stores { topics: Vec::new(), clusters: Vec::new() };
+    let (mut runs, mut touched) = (Vec::new(), Vec::new());
     for scope in scopes {
         let (store, run) = controller::run(Arc::clone(context), scope, taking_over(leadership), stop.clone());
-        stores.push(store);
+        stores.clusters.push(store);
         runs.push(run);
+        let (store, stream) = topic::watch(controller::api(client, scope));
+        stores.topics.push(store);
+        touched.push(stream);
     }
     let warming = async {
-        for store in &stores {
-            // Fails when the watch has ended, which is a stop.
-            let _ = store.wait_until_ready().await;
-        }
+        stores.ready().await;
         warm.store(true, Ordering::Release);
         future::pending::<()>().await;
     };
+    let topics = topic::run(Arc::clone(context), stores.clone(), touched, leadership.clone(), stop.clone());
     tokio::select! {
-        _ = future::join_all(runs) => {}
+        _ = future::join(future::join_all(runs), topics) => {}
         () = warming => {}
     }
 }

@@ -13,20 +13,19 @@ use crate::{
         conditions::{self, Outcome},
     },
     ids,
+    report::{self, ReportError},
+    topic::queue::ClusterKey,
 };
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::{
-        apps::v1::StatefulSet,
-        core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service},
-        policy::v1::PodDisruptionBudget,
-    },
-    apimachinery::pkg::apis::meta::v1::Condition,
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service},
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta, error_boundary::InvalidObject},
+    core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta},
     runtime::{
         Controller,
         controller::{Action, Config},
@@ -45,6 +44,9 @@ const RESYNC: Duration = Duration::from_secs(300);
 /// Looked at again while something is under way.
 const UNDER_WAY: Duration = Duration::from_secs(10);
 
+/// The topics' turn, once the watch has shown them the status just written.
+const TOPICS_AFTER: Duration = Duration::from_millis(500);
+
 /// A cluster as it was read: parsed, or why not.
 pub type Guarded = DeserializeGuard<KafkaCluster>;
 
@@ -54,6 +56,8 @@ enum ReconcileError {
     Observe(#[from] Box<kube::Error>),
     #[error(transparent)]
     Write(#[from] WriteError),
+    #[error(transparent)]
+    Report(#[from] ReportError),
     #[error("took longer than {} s", RECONCILE_DEADLINE.as_secs())]
     Deadline,
 }
@@ -63,7 +67,7 @@ impl ReconcileError {
         match self {
             Self::Observe(_) => "observe_failed",
             Self::Write(WriteError::NotLeader) => "not_leader",
-            Self::Write(_) => "write_failed",
+            Self::Write(_) | Self::Report(_) => "write_failed",
             Self::Deadline => "deadline",
         }
     }
@@ -99,7 +103,8 @@ pub fn run(
     (store, run)
 }
 
-fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+/// Everything of a kind in `namespace`, or everywhere.
+pub(crate) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
@@ -124,7 +129,10 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     let result = tokio::time::timeout(RECONCILE_DEADLINE, async {
         match &object.0 {
             Ok(cluster) => pass(cluster, &context).await,
-            Err(invalid) => report_invalid(invalid, &context).await,
+            Err(invalid) => {
+                report::invalid::<KafkaCluster>(invalid, &context).await?;
+                Ok(Action::await_change())
+            }
         }
     });
     let result = result.await.unwrap_or(Err(ReconcileError::Deadline));
@@ -161,6 +169,10 @@ async fn pass(cluster: &KafkaCluster, context: &Context) -> Result<Action, Recon
     let (status, outcome) = status::fold(&validated, &observed, &sets, &ports, &pending);
     let under_way = outcome.state != conditions::State::Ready;
     report(cluster, status, &outcome, context).await?;
+    if outcome.state != conditions::State::Progressing {
+        let key = ClusterKey { namespace: validated.namespace, name: validated.name };
+        context.triggers.call(key, TOPICS_AFTER);
+    }
     Ok(Action::requeue(if under_way { UNDER_WAY } else { RESYNC }))
 }
 
@@ -258,28 +270,4 @@ async fn report(
     context.writer.status::<KafkaCluster>(&namespace, &cluster.name_any(), &status).await?;
     context.tell(&cluster.object_ref(&()), &previous.conditions, outcome).await;
     Ok(())
-}
-
-/// An object that this release cannot read is told so; nothing of what runs is touched.
-async fn report_invalid(invalid: &InvalidObject, context: &Context) -> Result<Action, ReconcileError> {
-    let name = invalid.metadata.name.clone().unwrap_or_default();
-    let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
-    let client = context.writer.client().clone();
-    let previous = read_conditions(client, &namespace, &name).await.map_err(Box::new)?;
-    let outcome = Outcome::degraded("InvalidSpec", invalid.error.clone(), conditions::is_ready(&previous));
-    let conditions = outcome.conditions(&previous, invalid.metadata.generation, Timestamp::now());
-    if conditions != previous {
-        let status = serde_json::json!({ "observedGeneration": invalid.metadata.generation, "conditions": conditions });
-        context.writer.status::<KafkaCluster>(&namespace, &name, &status).await?;
-    }
-    Ok(Action::await_change())
-}
-
-async fn read_conditions(client: Client, namespace: &str, name: &str) -> Result<Vec<Condition>, kube::Error> {
-    let kind = kube::core::ApiResource::erase::<KafkaCluster>(&());
-    let api: Api<kube::api::DynamicObject> = Api::namespaced_with(client, namespace, &kind);
-    let object = api.get_opt(name).await?;
-    let conditions =
-        object.and_then(|o| serde_json::from_value(o.data.get("status")?.get("conditions")?.clone()).ok());
-    Ok(conditions.unwrap_or_default())
 }

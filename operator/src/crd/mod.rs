@@ -99,6 +99,7 @@ pub const OPERATOR_OWNED_KEYS: &[(&str, &str)] = &[
     ("log.dir", "set spec.nodePools[].storage.volumes"),
     ("log.dirs", "set spec.nodePools[].storage.volumes"),
     ("metadata.log.dir", "set spec.nodePools[].storage.volumes"),
+    ("ottla.http.listener", "health and metrics answer on port 9404"),
 ];
 
 /// `spec.config` of a cluster: any key, but those that the operator owns are declared, so that CEL sees them.

@@ -19,10 +19,11 @@ use std::collections::BTreeMap;
 pub fn build(cluster: &ValidatedCluster) -> Vec<Service> {
     let nodes = cluster.nodes.iter().map(|node| node_service(cluster, node));
     let bootstraps = cluster.listeners.iter().map(|listener| bootstrap(cluster, listener));
+    let replication = replication(cluster);
     let external = cluster.listeners.iter().filter(|l| l.type_ == ListenerType::Nodeport);
     let node_ports = external
         .flat_map(|listener| cluster.nodes.iter().map(move |node| node_port(cluster, node, listener)));
-    nodes.chain(bootstraps).chain(node_ports).collect()
+    nodes.chain([replication]).chain(bootstraps).chain(node_ports).collect()
 }
 
 fn node_service(cluster: &ValidatedCluster, node: &Node) -> Service {
@@ -33,15 +34,26 @@ fn node_service(cluster: &ValidatedCluster, node: &Node) -> Service {
     service(super::node_metadata(cluster, node), node_selector(cluster, node), "ClusterIP", ports)
 }
 
+/// Where the operator itself finds a broker.
+fn replication(cluster: &ValidatedCluster) -> Service {
+    let metadata =
+        metadata(cluster, names::bootstrap(&cluster.name, "replication"), names::labels(&cluster.name));
+    let ports = vec![port("replication", names::REPLICATION_PORT, None)];
+    service(metadata, broker_selector(cluster), "ClusterIP", ports)
+}
+
+fn broker_selector(cluster: &ValidatedCluster) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (names::CLUSTER.to_owned(), cluster.name.clone()),
+        (names::BROKER.to_owned(), "true".to_owned()),
+    ])
+}
+
 fn bootstrap(cluster: &ValidatedCluster, listener: &Listener) -> Service {
     let metadata =
         metadata(cluster, names::bootstrap(&cluster.name, &listener.name), names::labels(&cluster.name));
-    let selector = BTreeMap::from([
-        (names::CLUSTER.to_owned(), cluster.name.clone()),
-        (names::BROKER.to_owned(), "true".to_owned()),
-    ]);
     let ports = vec![port(&listener.name, listener.port, listener.node_port)];
-    service(metadata, selector, service_type(listener), ports)
+    service(metadata, broker_selector(cluster), service_type(listener), ports)
 }
 
 fn node_port(cluster: &ValidatedCluster, node: &Node, listener: &Listener) -> Service {

@@ -1,0 +1,9 @@
+//! A small asynchronous Kafka client: what the operator asks brokers for, each call with a deadline, one connection per cluster.
+
+pub mod admin;
+pub mod connection;
+pub mod pool;
+
+pub use admin::{Admin, ConfigChange, TopicDescription};
+pub use connection::KafkaError;
+pub use pool::Pool;

@@ -10,11 +10,11 @@ use ottla_wire::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfi
 use ottla_wire::records::metadata::ConfigRecord;
 use ottla_wire::{ErrorCode, Str};
 
-use super::topics::with_layers;
+use super::topics::{name, with_layers};
 use super::{Decision, TopicError};
 use crate::config::keys::{self, Scope};
 use crate::config::{
-    BrokerScope, Config, list_append, list_subtract, topic_value, validate_broker_configs,
+    BrokerScope, Config, ConfigError, list_append, list_subtract, topic_value, validate_broker_configs,
     validate_topic_configs,
 };
 
@@ -22,6 +22,9 @@ const SET: i8 = 0;
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
+
+/// APPEND or SUBTRACT: scope, key, current value, given value.
+type Edit = fn(Scope, &str, Option<&str>, &str) -> Result<String, ConfigError>;
 
 /// What a resource's configs are checked against.
 enum Target {
@@ -110,6 +113,7 @@ fn target(image: &MetadataImage, resource: &AlterConfigsResource) -> Result<Targ
         resource_type::TOPIC if name.is_empty() => {
             invalid("Default topic resources are not allowed.".to_owned())
         }
+        resource_type::TOPIC if name::check(name).is_err() => name::check(name).map(|()| Target::Topic),
         resource_type::TOPIC if image.topics.by_name(name).is_none() => Err(TopicError::new(
             ErrorCode::UnknownTopicOrPartition,
             format!("The topic '{name}' does not exist."),
@@ -118,13 +122,10 @@ fn target(image: &MetadataImage, resource: &AlterConfigsResource) -> Result<Targ
         resource_type::BROKER if name.is_empty() => Ok(Target::Broker(BrokerScope::Cluster)),
         resource_type::BROKER => match name.parse() {
             Ok(id) if image.broker(id).is_some() => Ok(Target::Broker(BrokerScope::PerBroker)),
-            Ok(id) => Err(TopicError::new(
-                ErrorCode::BrokerIdNotRegistered,
-                format!("No broker with id {id} found."),
-            )),
-            Err(_) => invalid(format!("Expected broker id to be an integer, but it is: {name}")),
+            Ok(id) => invalid(format!("No broker with id {id} is registered.")),
+            Err(_) => invalid(format!("Node id must be an integer, but it is: {name}")),
         },
-        other => invalid(format!("Configs of resource type {other} cannot be altered here.")),
+        other => invalid(format!("Configs of resource type {other} cannot be altered.")),
     }
 }
 
@@ -157,9 +158,9 @@ fn new_value(
     config: &Config,
 ) -> Result<Option<Str>, TopicError> {
     let given = change.value.as_deref().unwrap_or_default();
-    let edit = match change.config_operation {
-        APPEND => list_append,
-        SUBTRACT => list_subtract,
+    let (edit, verb): (Edit, _) = match change.config_operation {
+        APPEND => (list_append, "APPEND"),
+        SUBTRACT => (list_subtract, "SUBTRACT"),
         SET => return Ok(change.value.clone()),
         _ => return Ok(None),
     };
@@ -169,7 +170,7 @@ fn new_value(
             (Scope::Topic, base)
         }
         Target::Broker(_) => {
-            let own = current.get(&change.name).map(|value| value.to_string());
+            let own = current.get(&change.name).map(ToString::to_string);
             let fixed = || {
                 let names = &keys::broker(&change.name)?.synonyms;
                 let found = config.layers().synonyms(names);
@@ -178,9 +179,12 @@ fn new_value(
             (Scope::Broker, own.or_else(fixed))
         }
     };
-    edit(scope, &change.name, base.as_deref(), given)
-        .map(|value| Some(Str::from(value)))
-        .map_err(|error| TopicError::new(ErrorCode::InvalidConfig, error.to_string()))
+    edit(scope, &change.name, base.as_deref(), given).map(|value| Some(Str::from(value))).map_err(|_| {
+        TopicError::new(
+            ErrorCode::InvalidConfig,
+            format!("Can't {verb} to key {} because its type is not LIST.", change.name),
+        )
+    })
 }
 
 fn check_result(
@@ -189,11 +193,16 @@ fn check_result(
     changed: &BTreeMap<Str, Str>,
     config: &Config,
 ) -> Result<(), TopicError> {
-    let result = match target {
-        Target::Topic => with_layers(config, image, |layers| validate_topic_configs(layers, changed)),
-        Target::Broker(scope) => validate_broker_configs(config, changed, *scope),
+    let (code, result) = match target {
+        Target::Topic => (
+            ErrorCode::InvalidConfig,
+            with_layers(config, image, |layers| validate_topic_configs(layers, changed)),
+        ),
+        Target::Broker(scope) => {
+            (ErrorCode::InvalidRequest, validate_broker_configs(config, changed, *scope))
+        }
     };
-    result.map_err(|errors| TopicError::new(ErrorCode::InvalidConfig, errors.to_string()))
+    result.map_err(|errors| TopicError::new(code, errors.to_string()))
 }
 
 fn response(resource: &AlterConfigsResource, error: Option<&TopicError>) -> AlterConfigsResourceResponse {

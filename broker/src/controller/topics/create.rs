@@ -23,10 +23,14 @@ pub(crate) fn create_topics(
     request: &CreateTopicsRequest,
     context: &mut Context<'_>,
 ) -> Decision<CreateTopicsResponse> {
-    let mut names = Names::of(image, request);
+    let names = Names::of(image, request);
     let mut records = Vec::new();
     let mut results = Vec::new();
+    let mut answered = BTreeSet::new();
     for topic in &request.topics {
+        if !answered.insert(&topic.name) {
+            continue;
+        }
         let outcome = names.admit(image, &topic.name).and_then(|()| create_topic(image, topic, context));
         match outcome {
             Ok(created) if records.len() + created.records.len() > MAX_RECORDS => {
@@ -51,7 +55,7 @@ pub(crate) fn refuse_all(request: &CreateTopicsRequest, error: &TopicError) -> C
     CreateTopicsResponse { topics, ..Default::default() }
 }
 
-/// Names that cannot be had: those of the request that are there twice, and those that collide.
+/// Names that cannot be had: those that the request lists twice, and those that collide with existing ones.
 struct Names {
     twice: BTreeSet<Str>,
     colliding: HashMap<String, Str>,
@@ -76,7 +80,7 @@ impl Names {
         Self { twice, colliding }
     }
 
-    fn admit(&mut self, image: &MetadataImage, topic: &Str) -> Result<(), TopicError> {
+    fn admit(&self, image: &MetadataImage, topic: &Str) -> Result<(), TopicError> {
         if self.twice.contains(topic) {
             return Err(TopicError::new(ErrorCode::InvalidRequest, "Duplicate topic name."));
         }
@@ -101,10 +105,7 @@ impl Names {
                 ErrorCode::InvalidTopicException,
                 format!("Topic '{topic}' collides with existing topic: {other}"),
             )),
-            None => {
-                self.colliding.insert(name::collision_key(topic), topic.clone());
-                Ok(())
-            }
+            None => Ok(()),
         }
     }
 }
@@ -272,7 +273,8 @@ fn effective_configs(
             is_sensitive: key.is_sensitive(),
             ..Default::default()
         };
-        keys::all(Scope::Topic).map(effective).collect()
+        let public = |key: &&keys::Key| key.visibility == keys::Visibility::Public;
+        keys::all(Scope::Topic).filter(public).map(effective).collect()
     })
 }
 

@@ -1,6 +1,6 @@
 //! CreatePartitions: topics grow, never shrink.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_quorum::MetadataRecord;
 use ottla_quorum::image::{MetadataImage, TopicImage};
@@ -26,7 +26,11 @@ pub(crate) fn create_partitions(
     }
     let mut records = Vec::new();
     let mut results = Vec::new();
+    let mut answered = BTreeSet::new();
     for topic in &request.topics {
+        if !answered.insert(&topic.name) {
+            continue;
+        }
         let outcome = if counts.get(&*topic.name).is_some_and(|count| *count > 1) {
             Err(TopicError::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
         } else {

@@ -3,7 +3,7 @@
 mod create;
 mod delete;
 mod grow;
-mod name;
+pub(crate) mod name;
 mod placement;
 mod replicas;
 

@@ -12,7 +12,7 @@ pub(crate) fn check(name: &str) -> Result<(), TopicError> {
     let reason = if name.is_empty() {
         "the empty string is not allowed".to_owned()
     } else if name == "." || name == ".." {
-        "'.' or '..' is not allowed".to_owned()
+        format!("'{name}' is not allowed")
     } else if name.len() > MAX_LENGTH {
         format!("the length of '{name}' is longer than the max allowed length {MAX_LENGTH}")
     } else if !name.chars().all(allowed) {

@@ -10,7 +10,7 @@ pub(crate) enum PlacementError {
     /// Fewer brokers than replicas.
     #[error(
         "The target replication factor of {wanted} cannot be reached because only {registered} broker(s) are \
-         registered."
+         registered or some brokers have all their log directories cordoned."
     )]
     TooFew {
         /// Replication factor asked for.

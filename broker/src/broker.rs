@@ -1,1 +1,117 @@
-//! The node: start, registration, graceful stop.
+//! The node: what handlers share, how it starts ([`start`]) and stops ([`Node::stop`]).
+
+mod monitor;
+mod producer_ids;
+mod start;
+mod stop;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use ottla_quorum::image::MetadataImage;
+use ottla_wire::{ErrorCode, Str};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::RequestContext;
+use crate::api::fetch::Sessions;
+use crate::clock;
+use crate::config::Config;
+use crate::controller::ControllerHandle;
+use crate::partition::{Partition, Partitions};
+use crate::security::{Action, Authoriser, Operation, Resource};
+use crate::telemetry::Metrics;
+
+pub use producer_ids::ProducerIds;
+pub use start::{Node, StartError, start};
+
+/// What every request handler gets.
+#[derive(Debug)]
+pub struct Broker {
+    /// The node's configuration as it was started with.
+    pub config: Arc<Config>,
+    /// `cluster.id`.
+    pub cluster_id: Str,
+    /// `node.id`.
+    pub node_id: i32,
+    /// The controller.
+    pub controller: ControllerHandle,
+    /// Partitions hosted here.
+    pub partitions: Arc<Partitions>,
+    /// Fetch sessions.
+    pub fetch_sessions: Sessions,
+    /// Ids for idempotent producers.
+    pub producer_ids: ProducerIds,
+    /// Everything that is counted.
+    pub metrics: Metrics,
+    /// Decides what principals may do.
+    pub authoriser: Arc<dyn Authoriser>,
+    /// Cancelled when the node begins to stop: no new requests, long polls answer at once.
+    pub stopping: CancellationToken,
+    image: ArcSwap<MetadataImage>,
+    applied: watch::Sender<i64>,
+    ready: AtomicBool,
+}
+
+impl Broker {
+    /// The metadata that this broker has put into effect: every partition in it that belongs here is here.
+    pub fn image(&self) -> Arc<MetadataImage> {
+        self.image.load_full()
+    }
+
+    /// Returns once what the controller has committed by now is in effect here.
+    pub async fn catch_up(&self) {
+        let target = self.controller.image().offset();
+        let mut applied = self.applied.subscribe();
+        // Fails only when this broker is gone.
+        let _ = applied.wait_for(|offset| *offset >= target).await;
+    }
+
+    /// Whether the node serves: unfenced, logs recovered.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire) && !self.stopping.is_cancelled()
+    }
+
+    /// Asks the authoriser.
+    pub fn allows(&self, context: &RequestContext, operation: Operation, resource: Resource<'_>) -> bool {
+        self.authoriser.allows(context, Action { operation, resource })
+    }
+
+    /// The partition, or the code that says why not.
+    ///
+    /// # Errors
+    /// No such topic or partition; or it is elsewhere.
+    pub fn find_partition(&self, topic: &str, partition: i32) -> Result<Arc<Partition>, ErrorCode> {
+        if let Some(partition) = self.partitions.find(topic, partition) {
+            return Ok(partition);
+        }
+        let image = self.image();
+        let Some(state) = image.partition(topic, partition) else {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        };
+        let here = state.replicas.contains(&self.node_id);
+        Err(if here { ErrorCode::KafkaStorageError } else { ErrorCode::NotLeaderOrFollower })
+    }
+
+    /// A broker that serves, which is what clients are told to be the controller; -1 if there is none.
+    pub fn some_broker_id(&self, image: &MetadataImage) -> i32 {
+        let active = |id: &i32| image.active_broker(*id).is_some();
+        let mut others = image.cluster.brokers.keys().copied();
+        Some(self.node_id).filter(active).or_else(|| others.find(active)).unwrap_or(-1)
+    }
+
+    /// Puts a newer image into effect. Does file I/O: not on a task of the runtime.
+    fn apply(&self, new: Arc<MetadataImage>) {
+        let old = self.image();
+        self.partitions.apply(&old, &new, clock::now());
+        for topic in old.topics.iter() {
+            if new.topics.by_name(&topic.name).is_none() {
+                self.metrics.topics.forget(&topic.name);
+            }
+        }
+        let offset = new.offset();
+        self.image.store(new);
+        self.applied.send_replace(offset);
+    }
+}

@@ -1,3 +1,88 @@
 //! `ottla-broker`: start a node, or prepare its storage.
 
-fn main() {}
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use ottla_broker::cli::{self, Action, Cli};
+use ottla_broker::config::{Config, Sources};
+use ottla_broker::{broker, storage};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
+
+/// Threads for file I/O that would hold up a task: at most so many, and they go when they have nothing to do.
+const BLOCKING_THREADS: usize = 32;
+/// Stack of a thread, in bytes. Handlers keep little on it.
+const STACK: usize = 512 * 1024;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().action(cli::environment(), cli::host_name()) {
+        Action::Serve(sources) => serve(&sources),
+        Action::Format(_) => Err(anyhow::anyhow!("format is not there yet")),
+        Action::RandomUuid => storage::random_uuid().context("random-uuid").map(|id| println!("{id}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ottla-broker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(sources: &Sources) -> anyhow::Result<()> {
+    start_logging();
+    let loaded = Config::load(sources)?;
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("broker")
+        .thread_stack_size(STACK)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+        .context("threads")?;
+    let result = run(&runtime, loaded.config);
+    runtime.shutdown_background();
+    result
+}
+
+/// Serves until SIGTERM or SIGINT, or until the node cannot go on.
+fn run(runtime: &Runtime, config: Config) -> anyhow::Result<()> {
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+        let node = tokio::select! {
+            node = broker::start(config) => node?,
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        };
+        let failed = tokio::select! {
+            _ = terminate.recv() => false,
+            _ = interrupt.recv() => false,
+            () = node.failed() => true,
+        };
+        node.stop().await;
+        if failed {
+            error!("stopped after a failure");
+            anyhow::bail!("the node could not go on");
+        }
+        info!("bye");
+        Ok(())
+    })
+}
+
+/// Lines on standard output; JSON with `OTTLA_LOG_FORMAT=json`. `OTTLA_LOG` filters as `RUST_LOG` does elsewhere.
+fn start_logging() {
+    let filter = EnvFilter::try_from_env("OTTLA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter);
+    if std::env::var("OTTLA_LOG_FORMAT").is_ok_and(|format| format == "json") {
+        lines.json().init();
+    } else {
+        lines.with_ansi(std::io::stdout().is_terminal()).init();
+    }
+}

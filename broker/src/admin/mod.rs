@@ -1,1 +1,70 @@
-//! HTTP for probes and metrics: `/livez`, `/readyz`, `/metrics`.
+//! HTTP for probes and metrics: `/livez`, `/readyz`, `/metrics`, on `ottla.http.listener`.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tracing::warn;
+
+use crate::broker::Broker;
+use crate::telemetry::BrokerState;
+
+/// The media type of the metrics.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+struct Admin {
+    broker: Arc<Broker>,
+    registry: Registry,
+}
+
+/// Binds host and port; an empty host is every address.
+///
+/// # Errors
+/// The address cannot be had.
+pub async fn bind(listener: Option<&(String, u16)>) -> io::Result<Option<TcpListener>> {
+    let Some((host, port)) = listener else { return Ok(None) };
+    let host = if host.is_empty() { "0.0.0.0" } else { host.as_str() };
+    Ok(Some(TcpListener::bind((host, *port)).await?))
+}
+
+/// Serves until the broker stops.
+pub async fn serve(listener: TcpListener, broker: Arc<Broker>) {
+    let registry = broker.metrics.registry(BrokerState(Arc::downgrade(&broker)));
+    let stopping = broker.stopping.clone();
+    let app = Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(Arc::new(Admin { broker, registry }));
+    let server = axum::serve(listener, app).with_graceful_shutdown(stopping.cancelled_owned());
+    if let Err(error) = server.await {
+        warn!(%error, "http server failed");
+    }
+}
+
+/// The process runs.
+async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Unfenced, logs recovered, not stopping.
+async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
+    match admin.broker.is_ready() {
+        true => "ok\n".into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response(),
+    }
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &admin.registry) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

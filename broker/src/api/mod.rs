@@ -1,5 +1,9 @@
 //! The APIs, one file each: `pub async fn handle(&Arc<Broker>, &RequestContext, XRequest) -> XResponse`.
 
+pub mod auto_create;
+mod context;
+pub(crate) mod dispatch;
+
 pub mod api_versions;
 pub mod create_partitions;
 pub mod create_topics;
@@ -14,10 +18,16 @@ pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
+pub mod leader_hint;
 pub mod leave_group;
 pub mod list_offsets;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_fetch;
+pub mod operations;
 pub mod produce;
 pub mod sync_group;
+
+pub use crate::config::ListenerName;
+pub use context::RequestContext;
+pub use dispatch::{Refusal, SERVED};

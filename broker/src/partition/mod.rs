@@ -1,1 +1,52 @@
 //! Partitions hosted here: their logs, high watermarks and waiters.
+//!
+//! [`Partitions`] follows the metadata image: it opens, creates, reconfigures and deletes. A [`Partition`] is one log
+//! under a lock, with its bounds in atomics so that questions about them take no lock. A [`LogDirectory`] is fenced at
+//! the first I/O error other than a full disk; its partitions answer KAFKA_STORAGE_ERROR from then on.
+
+mod directory;
+mod error;
+mod load;
+mod partition;
+mod partitions;
+mod upkeep;
+mod waiters;
+
+pub use directory::LogDirectory;
+pub use error::{PartitionError, ProduceError};
+pub use load::Checkpoints;
+pub use partition::{Isolation, Leadership, Partition, Read, RequiredAcks};
+pub use partitions::Partitions;
+pub use upkeep::Upkeep;
+pub use waiters::{Progress, Waiter};
+
+use std::fmt;
+
+use ottla_wire::Str;
+
+/// A partition of a topic, by the topic's name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    /// The topic's name.
+    pub topic: Str,
+    /// Index from 0.
+    pub partition: i32,
+}
+
+impl TopicPartition {
+    /// Partition `partition` of `topic`.
+    pub fn new(topic: impl Into<Str>, partition: i32) -> Self {
+        Self { topic: topic.into(), partition }
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// Whether clients may not produce to the topic: it belongs to a coordinator.
+pub fn is_internal(topic: &str) -> bool {
+    ["__consumer_offsets", "__transaction_state", "__share_group_state"].contains(&topic)
+}

@@ -36,3 +36,50 @@ mod tests {
         }
     }
 }
+
+/// Why the log directories cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StorageError(String);
+
+/// One log directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    /// Where it is.
+    pub path: std::path::PathBuf,
+    /// Its `directory.id`.
+    pub id: Uuid,
+}
+
+/// All log directories of a node.
+#[derive(Debug)]
+pub struct Directories {
+    /// The cluster's id.
+    pub cluster_id: ottla_wire::Str,
+    /// The directories in the order of `log.dirs`.
+    pub all: Vec<Directory>,
+    /// `directory.id` of the one with the metadata log.
+    pub metadata_id: Uuid,
+}
+
+impl Directories {
+    /// Reads what they are.
+    ///
+    /// # Errors
+    /// Always, until reading is there.
+    pub fn open(
+        config: &crate::config::Config,
+        _disk: &dyn ottla_log::disk::Disk,
+        _now: ottla_log::TimestampMs,
+    ) -> Result<Self, StorageError> {
+        Err(StorageError(format!("{:?} cannot be read yet", config.log_dirs)))
+    }
+
+    /// Writes what is missing.
+    ///
+    /// # Errors
+    /// None.
+    pub fn complete(&mut self, _disk: &dyn ottla_log::disk::Disk) -> Result<(), StorageError> {
+        Ok(())
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! Synchronous, without a clock: the time is a parameter. All file access goes through [`disk::Disk`].
 
+pub mod checkpoint;
 pub mod config;
 pub mod disk;
 mod error;

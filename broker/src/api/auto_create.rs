@@ -1,0 +1,86 @@
+//! Topics that come to be because somebody asks for them (`auto.create.topics.enable`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_wire::messages::CreateTopicsRequest;
+use ottla_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use ottla_wire::{ErrorCode, Str};
+use tracing::{debug, info};
+
+use super::RequestContext;
+use crate::broker::Broker;
+use crate::config::Offsets;
+use crate::security::{Operation, Resource};
+
+/// The topic of committed offsets.
+const OFFSETS: &str = "__consumer_offsets";
+/// How long the client waits for its answer; creation goes on beyond.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Creates the topics with the broker's defaults; returns those that are not there now, and why.
+pub async fn create(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    names: Vec<Str>,
+) -> Vec<(Str, ErrorCode)> {
+    let allowed = |name: &Str| {
+        broker.allows(context, Operation::Create, Resource::Cluster)
+            || broker.allows(context, Operation::Create, Resource::Topic(name))
+    };
+    let (allowed, forbidden): (Vec<_>, Vec<_>) = names.into_iter().partition(allowed);
+    let mut refused: Vec<_> =
+        forbidden.into_iter().map(|name| (name, ErrorCode::TopicAuthorizationFailed)).collect();
+    let waiting: Vec<Str> = allowed.clone();
+    let creation = tokio::spawn(create_allowed(Arc::clone(broker), allowed));
+    match tokio::time::timeout(PATIENCE, creation).await {
+        Ok(Ok(failed)) => refused.extend(failed),
+        _ => refused.extend(waiting.into_iter().map(|name| (name, ErrorCode::LeaderNotAvailable))),
+    }
+    refused
+}
+
+async fn create_allowed(broker: Arc<Broker>, names: Vec<Str>) -> Vec<(Str, ErrorCode)> {
+    let topics = names.iter().map(|name| creatable(&broker, name)).collect();
+    let request = CreateTopicsRequest { topics, timeout_ms: 30_000, ..Default::default() };
+    let response = broker.controller.create_topics(request).await;
+    broker.catch_up().await;
+    let mut refused = Vec::new();
+    for topic in response.topics {
+        match ErrorCode::try_from(topic.error_code).unwrap_or(ErrorCode::UnknownServerError) {
+            ErrorCode::None => info!(topic = %topic.name, "topic created on first use"),
+            ErrorCode::TopicAlreadyExists => {}
+            error => {
+                debug!(topic = %topic.name, %error, "topic not created on first use");
+                refused.push((topic.name, error));
+            }
+        }
+    }
+    refused
+}
+
+fn creatable(broker: &Broker, name: &Str) -> CreatableTopic {
+    if &**name == OFFSETS {
+        return offsets_topic(&broker.config.offsets);
+    }
+    CreatableTopic { name: name.clone(), num_partitions: -1, replication_factor: -1, ..Default::default() }
+}
+
+/// The topic of committed offsets, as `offsets.topic.*` says.
+pub fn offsets_topic(offsets: &Offsets) -> CreatableTopic {
+    let segment_bytes = offsets.segment_bytes.to_string();
+    let configs =
+        [("cleanup.policy", "compact"), ("compression.type", "producer"), ("segment.bytes", &*segment_bytes)];
+    let config = |(name, value): (&str, &str)| CreatableTopicConfig {
+        name: Str::from(name),
+        value: Some(Str::from(value)),
+        ..Default::default()
+    };
+    CreatableTopic {
+        name: Str::from_static(OFFSETS),
+        num_partitions: offsets.num_partitions,
+        replication_factor: offsets.replication_factor,
+        configs: configs.into_iter().map(config).collect(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,185 @@
+//! One table of the APIs served: decode, authorise, handle, encode. What is not in it is not advertised.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use ottla_wire::messages::{self, ApiVersionsResponse};
+use ottla_wire::{ApiKey, DecodeError, Decoder, EncodeError, ErrorCode, Message, Request};
+
+use super::RequestContext;
+use crate::broker::Broker;
+use crate::net::{Answer, Frame, Peer, Response};
+use crate::security::{Action, Operation, Resource};
+use crate::telemetry::Timing;
+
+/// Why a request ends its connection instead of being answered.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// No API has this key, or none that is served.
+    #[error("api key {0} is not served")]
+    UnknownApi(i16),
+    /// The API is served in other versions.
+    #[error("{api} version {version} is not served")]
+    UnsupportedVersion {
+        /// The API.
+        api: ApiKey,
+        /// As sent.
+        version: i16,
+    },
+    /// The frame ends before its header does.
+    #[error("request header: {0}")]
+    Header(DecodeError),
+    /// The body is not what the schema says, or longer.
+    #[error("{api} version {version}: {reason}")]
+    Malformed {
+        /// The API.
+        api: ApiKey,
+        /// Its version.
+        version: i16,
+        /// What the decoder found.
+        reason: DecodeError,
+    },
+    /// Bytes follow the body.
+    #[error("{api} version {version}: {left} bytes after the body")]
+    Trailing {
+        /// The API.
+        api: ApiKey,
+        /// Its version.
+        version: i16,
+        /// How many.
+        left: usize,
+    },
+    /// The principal may not send this request at all.
+    #[error("{0} is not allowed")]
+    Unauthorised(ApiKey),
+    /// A response does not fit its version: a fault of the broker.
+    #[error("{api} version {version} cannot be encoded: {reason}")]
+    Unencodable {
+        /// The API.
+        api: ApiKey,
+        /// The version asked for.
+        version: i16,
+        /// What the encoder found.
+        reason: EncodeError,
+    },
+    /// A produce with acks=0 failed; without a response, closing is how the client learns of it.
+    #[error("produce with acks=0 failed: {0}")]
+    UnackedProduce(ErrorCode),
+}
+
+type Handling = BoxFuture<'static, Result<Answer, Refusal>>;
+
+macro_rules! apis {
+    ($($api:ident: $request:ident => $module:ident),+ $(,)?) => {
+        /// The APIs that are served, each in all its stable versions.
+        pub const SERVED: &[ApiKey] = &[ApiKey::Produce, $(ApiKey::$api),+];
+
+        fn route(broker: Arc<Broker>, call: Call, body: Decoder) -> Result<Handling, Refusal> {
+            match call.api {
+                ApiKey::Produce => super::produce::start(broker, call, body),
+                $(ApiKey::$api => {
+                    let request = call.decode::<messages::$request>(body)?;
+                    Ok(Box::pin(async move {
+                        let response = super::$module::handle(&broker, &call.context, request).await;
+                        call.encode(&response).map(Answer::Now)
+                    }))
+                })+
+                other => Err(Refusal::UnknownApi(other.code())),
+            }
+        }
+    };
+}
+
+apis! {
+    Fetch: FetchRequest => fetch,
+    ListOffsets: ListOffsetsRequest => list_offsets,
+    Metadata: MetadataRequest => metadata,
+    ApiVersions: ApiVersionsRequest => api_versions,
+    InitProducerId: InitProducerIdRequest => init_producer_id,
+    DescribeCluster: DescribeClusterRequest => describe_cluster,
+    DescribeTopicPartitions: DescribeTopicPartitionsRequest => describe_topic_partitions,
+}
+
+/// One request on its way: envelope, memory share, clock.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) api: ApiKey,
+    pub(crate) context: RequestContext,
+    timing: Timing,
+    share: Option<crate::net::Share>,
+}
+
+impl Call {
+    pub(crate) fn decode<R: Request>(&self, mut body: Decoder) -> Result<R, Refusal> {
+        let version = self.context.api_version;
+        let malformed = |reason| Refusal::Malformed { api: self.api, version, reason };
+        let request = R::decode(&mut body, version).map_err(malformed)?;
+        match body.remaining() {
+            0 => Ok(request),
+            left => Err(Refusal::Trailing { api: self.api, version, left }),
+        }
+    }
+
+    /// Header and body of the response; the request's memory is free from here on.
+    pub(crate) fn encode<M: Message>(mut self, response: &M) -> Result<Response, Refusal> {
+        self.share = None;
+        let version = self.context.api_version;
+        encode(self.api, self.context.correlation_id, response, version, self.timing)
+    }
+}
+
+/// Decodes a frame and begins to handle it. Nothing of the handler has run yet when this returns.
+pub(crate) fn start(broker: &Arc<Broker>, peer: &Peer, frame: Frame) -> Result<Handling, Refusal> {
+    let length = frame.bytes.len();
+    let (header, decoder) = ottla_wire::decode_request_header(frame.bytes).map_err(Refusal::Header)?;
+    let (key, version) = (header.request_api_key, header.request_api_version);
+    let correlation_id = header.correlation_id;
+    let api = ApiKey::try_from(key).map_err(|_| Refusal::UnknownApi(key))?;
+    let timing = Timing { api, version, arrived: frame.arrived, bytes: length };
+    if !SERVED.contains(&api) {
+        return Err(Refusal::UnknownApi(key));
+    }
+    if !api.versions().contains(&version) {
+        if api == ApiKey::ApiVersions {
+            return Ok(unsupported_api_versions(correlation_id, timing));
+        }
+        return Err(Refusal::UnsupportedVersion { api, version });
+    }
+    let context = RequestContext {
+        api_version: version,
+        correlation_id,
+        client_id: header.client_id,
+        principal: peer.principal.clone(),
+        listener: peer.listener.clone(),
+        client_address: peer.address,
+        client_host: peer.host.clone(),
+    };
+    let action = Action { operation: Operation::Describe, resource: Resource::Api(api) };
+    if !broker.authoriser.allows(&context, action) {
+        return Err(Refusal::Unauthorised(api));
+    }
+    route(Arc::clone(broker), Call { api, context, timing, share: frame.share }, decoder)
+}
+
+/// The answer to a version that we do not know, in version 0, which every client reads (KIP-511).
+fn unsupported_api_versions(correlation_id: i32, timing: Timing) -> Handling {
+    let response = ApiVersionsResponse {
+        error_code: ErrorCode::UnsupportedVersion.code(),
+        api_keys: super::api_versions::own_range(),
+        ..Default::default()
+    };
+    let answer = encode(ApiKey::ApiVersions, correlation_id, &response, 0, timing).map(Answer::Now);
+    Box::pin(std::future::ready(answer))
+}
+
+fn encode<M: Message>(
+    api: ApiKey,
+    correlation_id: i32,
+    response: &M,
+    version: i16,
+    timing: Timing,
+) -> Result<Response, Refusal> {
+    let parts = ottla_wire::encode_response(response, api, version, correlation_id)
+        .map_err(|reason| Refusal::Unencodable { api, version, reason })?;
+    Ok(Response { parts, timing })
+}

@@ -1,0 +1,162 @@
+//! Fetch (1): whole batches out of the logs as file regions, in sessions, with a long poll.
+
+mod reading;
+mod session;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_wire::messages::fetch_response::{FetchableTopicResponse, NodeEndpoint, PartitionData};
+use ottla_wire::messages::{FetchRequest, FetchResponse};
+use ottla_wire::{ErrorCode, Str};
+
+use self::reading::{Limits, Reading};
+pub use self::session::Sessions;
+use self::session::{PartitionKey, Wanted};
+use super::RequestContext;
+use super::leader_hint::{HintedNode, LeaderHints};
+use crate::broker::Broker;
+use crate::partition::Waiter;
+
+/// From this version on topics come by id (KIP-516).
+const IDS_FROM: i16 = 13;
+/// From this version on the response points to new leaders (KIP-951).
+const HINTS_FROM: i16 = 16;
+
+/// Session, read, wait until there is enough, read again, tell the news.
+pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: FetchRequest) -> FetchResponse {
+    let by_id = context.api_version >= IDS_FROM;
+    let limits = Limits::of(broker, context, &request);
+    let deadline = limits.max_wait.map(|wait| tokio::time::Instant::now() + wait);
+    let epoch = (request.session_id, request.session_epoch);
+    let (wanted, forgotten) = partitions(request);
+    let sessions = &broker.fetch_sessions;
+    let (session, wanted) = match sessions.begin(epoch, by_id, wanted, &forgotten, Instant::now()) {
+        Ok(begun) => begun,
+        Err(error) => return FetchResponse { error_code: error.code(), ..Default::default() },
+    };
+    let reading = poll(broker, context, &wanted, &limits, deadline).await;
+    count(broker, &reading);
+    let (session_id, answers) = sessions.finish(session, by_id, wanted, reading.answers, Instant::now());
+    respond(broker, context, session_id, answers)
+}
+
+fn count(broker: &Broker, reading: &Reading) {
+    for ((_, data), topic) in reading.answers.iter().zip(&reading.topics) {
+        broker.metrics.topics.fetched(topic.as_deref(), data);
+    }
+}
+
+/// Reads until there are `min_bytes`, an error, or no time left.
+async fn poll(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    wanted: &[Wanted],
+    limits: &Limits,
+    deadline: Option<tokio::time::Instant>,
+) -> Reading {
+    loop {
+        let reading = reading::read(broker, context, wanted, limits);
+        let Some(deadline) = deadline.filter(|_| !reading.is_enough(limits) && !wanted.is_empty()) else {
+            return reading;
+        };
+        let waiter = Arc::new(Waiter::new(limits.min_bytes.saturating_sub(reading.bytes)));
+        for partition in &reading.partitions {
+            partition.watch(Arc::downgrade(&waiter));
+        }
+        // What came between the read and the registration would be missed otherwise.
+        let again = reading::read(broker, context, wanted, limits);
+        if again.is_enough(limits) {
+            return again;
+        }
+        let stopping = broker.stopping.cancelled();
+        tokio::select! {
+            () = waiter.woken() => {}
+            () = stopping => return again,
+            () = tokio::time::sleep_until(deadline) => return reading::read(broker, context, wanted, limits),
+        }
+    }
+}
+
+fn partitions(request: FetchRequest) -> (Vec<Wanted>, Vec<PartitionKey>) {
+    let mut wanted = Vec::new();
+    for topic in request.topics {
+        for partition in topic.partitions {
+            let key = PartitionKey {
+                topic: topic.topic.clone(),
+                topic_id: topic.topic_id,
+                partition: partition.partition,
+            };
+            wanted.push(Wanted {
+                key,
+                leader_epoch: partition.current_leader_epoch,
+                offset: partition.fetch_offset,
+                last_fetched_epoch: partition.last_fetched_epoch,
+                max_bytes: partition.partition_max_bytes,
+            });
+        }
+    }
+    let mut forgotten = Vec::new();
+    for topic in request.forgotten_topics_data {
+        for partition in topic.partitions {
+            forgotten.push(PartitionKey { topic: topic.topic.clone(), topic_id: topic.topic_id, partition });
+        }
+    }
+    (wanted, forgotten)
+}
+
+/// Groups the answers by topic, as long as they follow each other, and adds the hints.
+fn respond(
+    broker: &Broker,
+    context: &RequestContext,
+    session_id: i32,
+    answers: Vec<(PartitionKey, PartitionData)>,
+) -> FetchResponse {
+    let image = broker.image();
+    let mut hints = LeaderHints::new(&image, &context.listener);
+    let mut responses: Vec<FetchableTopicResponse> = Vec::new();
+    for (key, mut data) in answers {
+        if context.api_version >= HINTS_FROM && is_about_the_leader(data.error_code) {
+            let name = topic_name(&image, &key);
+            let (leader, epoch) = hints.leader(&name, key.partition);
+            data.current_leader.leader_id = leader;
+            data.current_leader.leader_epoch = epoch;
+        }
+        match responses.last_mut() {
+            Some(last) if last.topic == key.topic && last.topic_id == key.topic_id => {
+                last.partitions.push(data)
+            }
+            _ => responses.push(FetchableTopicResponse {
+                topic: key.topic,
+                topic_id: key.topic_id,
+                partitions: vec![data],
+                ..Default::default()
+            }),
+        }
+    }
+    let node = |(node_id, node): (i32, HintedNode)| NodeEndpoint {
+        node_id,
+        host: node.host,
+        port: node.port,
+        rack: node.rack,
+        ..Default::default()
+    };
+    let node_endpoints = hints.into_nodes().map(node).collect();
+    FetchResponse { session_id, responses, node_endpoints, ..Default::default() }
+}
+
+fn is_about_the_leader(code: i16) -> bool {
+    [ErrorCode::NotLeaderOrFollower, ErrorCode::FencedLeaderEpoch].iter().any(|error| error.code() == code)
+}
+
+fn topic_name(image: &ottla_quorum::image::MetadataImage, key: &PartitionKey) -> Str {
+    if !key.topic.is_empty() {
+        return key.topic.clone();
+    }
+    image.topics.by_id(&key.topic_id).map(|topic| topic.name.clone()).unwrap_or_default()
+}
+
+/// How long a request may wait; nothing for zero or less.
+fn max_wait(ms: i32) -> Option<Duration> {
+    u64::try_from(ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
+}

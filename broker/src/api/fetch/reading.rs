@@ -1,0 +1,181 @@
+//! One pass over the wanted partitions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_log::{LeaderEpoch, Offset};
+use ottla_quorum::image::MetadataImage;
+use ottla_wire::messages::FetchRequest;
+use ottla_wire::messages::fetch_response::{AbortedTransaction, EpochEndOffset, PartitionData};
+use ottla_wire::{ErrorCode, Records, Str};
+
+use super::super::RequestContext;
+use super::session::{PartitionKey, Wanted};
+use crate::broker::Broker;
+use crate::partition::{Isolation, Partition, PartitionError};
+use crate::security::{Operation, Resource};
+
+/// What a request allows, bounded by the broker's own limits.
+#[derive(Debug)]
+pub(super) struct Limits {
+    pub(super) max_wait: Option<Duration>,
+    pub(super) min_bytes: usize,
+    max_bytes: usize,
+    isolation: Isolation,
+    is_replica: bool,
+}
+
+impl Limits {
+    pub(super) fn of(broker: &Broker, context: &RequestContext, request: &FetchRequest) -> Self {
+        let replica_id =
+            if context.api_version < 15 { request.replica_id } else { request.replica_state.replica_id };
+        let max_bytes = request.max_bytes.min(broker.config.fetch.max_bytes);
+        let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
+        Self {
+            max_wait: super::max_wait(request.max_wait_ms),
+            min_bytes: size(request.min_bytes).min(size(max_bytes)),
+            max_bytes: size(max_bytes),
+            isolation: match request.isolation_level {
+                1 => Isolation::ReadCommitted,
+                _ => Isolation::ReadUncommitted,
+            },
+            is_replica: replica_id >= 0,
+        }
+    }
+}
+
+/// What a pass found.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub(super) answers: Vec<(PartitionKey, PartitionData)>,
+    /// For each answer the topic's name, if the partition is hosted here.
+    pub(super) topics: Vec<Option<Str>>,
+    pub(super) partitions: Vec<Arc<Partition>>,
+    pub(super) bytes: usize,
+    urgent: bool,
+}
+
+impl Reading {
+    /// Whether the answer should go out now: enough bytes, or something that the client must know.
+    pub(super) fn is_enough(&self, limits: &Limits) -> bool {
+        self.urgent || self.bytes >= limits.min_bytes
+    }
+}
+
+/// Reads in the order of the request: the first partition that has data gives a batch whatever its size, the others
+/// only what still fits.
+pub(super) fn read(broker: &Broker, context: &RequestContext, wanted: &[Wanted], limits: &Limits) -> Reading {
+    let image = broker.image();
+    let mut reading = Reading { answers: Vec::with_capacity(wanted.len()), ..Reading::default() };
+    for wanted in wanted {
+        let found = find(broker, context, &image, &wanted.key, limits);
+        reading.topics.push(found.as_ref().ok().map(|partition| partition.name().topic.clone()));
+        let data = match found {
+            Ok(partition) => {
+                let left = limits.max_bytes.saturating_sub(reading.bytes);
+                let data = read_one(&partition, wanted, limits.isolation, left, reading.bytes == 0);
+                reading.partitions.push(partition);
+                data
+            }
+            Err(error) => Err(error),
+        };
+        let data = data.unwrap_or_else(|error| failed(wanted.key.partition, error));
+        reading.bytes += data.records.as_ref().map_or(0, Records::len);
+        reading.urgent |= data.error_code != 0 || data.diverging_epoch.end_offset >= 0;
+        reading.answers.push((wanted.key.clone(), data));
+    }
+    reading
+}
+
+fn find(
+    broker: &Broker,
+    context: &RequestContext,
+    image: &MetadataImage,
+    key: &PartitionKey,
+    limits: &Limits,
+) -> Result<Arc<Partition>, ErrorCode> {
+    let topic: Str = if context.api_version < super::IDS_FROM {
+        key.topic.clone()
+    } else {
+        image.topics.by_id(&key.topic_id).map(|topic| topic.name.clone()).ok_or(ErrorCode::UnknownTopicId)?
+    };
+    if !broker.allows(context, Operation::Read, Resource::Topic(&topic)) {
+        return Err(ErrorCode::TopicAuthorizationFailed);
+    }
+    let partition = broker.find_partition(&topic, key.partition)?;
+    if limits.is_replica {
+        // This broker is every partition's only replica.
+        return Err(ErrorCode::NotLeaderOrFollower);
+    }
+    Ok(partition)
+}
+
+fn read_one(
+    partition: &Partition,
+    wanted: &Wanted,
+    isolation: Isolation,
+    left: usize,
+    min_one: bool,
+) -> Result<PartitionData, ErrorCode> {
+    partition.check_leader(wanted.leader_epoch).map_err(|error| error.code())?;
+    if let Some(diverging) = diverging(partition, wanted) {
+        return Ok(diverging_answer(partition, wanted, diverging));
+    }
+    let max_bytes = usize::try_from(wanted.max_bytes).unwrap_or(0).min(left);
+    let read = partition.read(Offset(wanted.offset), max_bytes, isolation, min_one);
+    let read = read.map_err(|error: PartitionError| error.code())?;
+    let aborted = |txn: &ottla_log::AbortedTxn| AbortedTransaction {
+        producer_id: txn.producer_id,
+        first_offset: txn.first_offset.0,
+        ..Default::default()
+    };
+    Ok(PartitionData {
+        partition_index: wanted.key.partition,
+        high_watermark: read.high_watermark.0,
+        last_stable_offset: read.last_stable_offset.0,
+        log_start_offset: read.log_start_offset.0,
+        aborted_transactions: (isolation == Isolation::ReadCommitted)
+            .then(|| read.aborted.iter().map(aborted).collect()),
+        records: Some(read.records),
+        ..Default::default()
+    })
+}
+
+/// Where the reader's history leaves the leader's, if it does (KIP-595).
+fn diverging(partition: &Partition, wanted: &Wanted) -> Option<(LeaderEpoch, Offset)> {
+    if wanted.last_fetched_epoch < 0 {
+        return None;
+    }
+    let (epoch, end) = partition.end_offset_for_epoch(LeaderEpoch(wanted.last_fetched_epoch))?;
+    (epoch.0 < wanted.last_fetched_epoch || end.0 < wanted.offset).then_some((epoch, end))
+}
+
+fn diverging_answer(
+    partition: &Partition,
+    wanted: &Wanted,
+    (epoch, end): (LeaderEpoch, Offset),
+) -> PartitionData {
+    PartitionData {
+        partition_index: wanted.key.partition,
+        high_watermark: partition.high_watermark().0,
+        last_stable_offset: partition.last_stable_offset().0,
+        log_start_offset: partition.log_start_offset().0,
+        diverging_epoch: EpochEndOffset { epoch: epoch.0, end_offset: end.0, ..Default::default() },
+        aborted_transactions: None,
+        records: Some(Records::default()),
+        ..Default::default()
+    }
+}
+
+fn failed(partition_index: i32, error: ErrorCode) -> PartitionData {
+    PartitionData {
+        partition_index,
+        error_code: error.code(),
+        high_watermark: -1,
+        last_stable_offset: -1,
+        log_start_offset: -1,
+        aborted_transactions: None,
+        records: Some(Records::default()),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,46 @@
+//! The "authorized operations" fields: a bit for every operation that the principal may do (KIP-430).
+
+use super::RequestContext;
+use crate::broker::Broker;
+use crate::security::{Action, Operation, Resource};
+
+/// The value of the field when the client did not ask for it.
+pub const NOT_ASKED: i32 = i32::MIN;
+
+const TOPIC: &[Operation] = &[
+    Operation::Read,
+    Operation::Write,
+    Operation::Create,
+    Operation::Delete,
+    Operation::Alter,
+    Operation::Describe,
+    Operation::DescribeConfigs,
+    Operation::AlterConfigs,
+];
+
+const CLUSTER: &[Operation] = &[
+    Operation::Create,
+    Operation::Alter,
+    Operation::Describe,
+    Operation::ClusterAction,
+    Operation::DescribeConfigs,
+    Operation::AlterConfigs,
+    Operation::IdempotentWrite,
+];
+
+/// What the principal may do to the topic.
+pub fn of_topic(broker: &Broker, context: &RequestContext, topic: &str) -> i32 {
+    bits(broker, context, TOPIC, Resource::Topic(topic))
+}
+
+/// What the principal may do to the cluster.
+pub fn of_cluster(broker: &Broker, context: &RequestContext) -> i32 {
+    bits(broker, context, CLUSTER, Resource::Cluster)
+}
+
+fn bits(broker: &Broker, context: &RequestContext, operations: &[Operation], resource: Resource<'_>) -> i32 {
+    let allowed = |operation: &&Operation| {
+        broker.authoriser.allows(context, Action { operation: **operation, resource })
+    };
+    operations.iter().filter(allowed).fold(0, |bits, operation| bits | 1 << (*operation as i32))
+}

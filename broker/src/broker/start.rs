@@ -1,0 +1,277 @@
+//! From a configuration to a node that serves.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use ottla_log::LogError;
+use ottla_log::checkpoint::CleanShutdown;
+use ottla_log::disk::{Disk, StdDisk};
+use ottla_quorum::QuorumError;
+use ottla_quorum::image::MetadataImage;
+use ottla_wire::Str;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use super::{Broker, ProducerIds, monitor};
+use crate::admin;
+use crate::api::fetch::Sessions;
+use crate::clock;
+use crate::config::Config;
+use crate::controller::{
+    BrokerRegistration, ControllerError, ControllerHandle, ControllerIdentity, ControllerSettings,
+};
+use crate::net::{BindError, ConnectionSlots, Listener, MemoryBudget, SocketOptions};
+use crate::partition::{LogDirectory, Partitions, Upkeep};
+use crate::security::AllowAll;
+use crate::storage::{self, Directories, StorageError};
+use crate::telemetry::Metrics;
+
+/// `queued.max.request.bytes` when it is not set, in bytes: two of the largest requests.
+const DEFAULT_BUDGET: usize = 256 << 20;
+
+/// A running node.
+#[derive(Debug)]
+pub struct Node {
+    pub(super) broker: Arc<Broker>,
+    pub(super) broker_epoch: i64,
+    pub(super) tasks: TaskTracker,
+    pub(super) connections: TaskTracker,
+    pub(super) failed: CancellationToken,
+    /// Locked until the node is gone.
+    _directories: Directories,
+    addresses: Vec<(crate::config::ListenerName, std::net::SocketAddr)>,
+    http: Option<std::net::SocketAddr>,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// `meta.properties` do not fit, or cannot be made.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A log directory's own files.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The metadata log cannot be served.
+    #[error(transparent)]
+    Quorum(#[from] QuorumError),
+    /// The controller refuses this broker.
+    #[error("controller: {0}")]
+    Controller(#[from] ControllerError),
+    /// An address is taken.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The HTTP address is taken.
+    #[error("ottla.http.listener: {0}")]
+    Http(std::io::Error),
+    /// The system's randomness, or a thread of the start itself.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Starts a node: lock → identity → sockets → controller → registration → logs → metadata in effect → serving.
+///
+/// # Errors
+/// The first thing that stands in the way; nothing is left running then.
+pub async fn start(config: Config) -> Result<Node, StartError> {
+    let began = Instant::now();
+    let config = Arc::new(config);
+    let disk: Arc<dyn Disk> = Arc::new(StdDisk);
+    let failures = Arc::new(Notify::new());
+    let (mut found, identity, directories) = prepare(&config, &disk, &failures)?;
+    let listeners = bind(&config).await?;
+    let http = admin::bind(config.http.as_ref()).await.map_err(StartError::Http)?;
+    let settings = ControllerSettings { config: Arc::clone(&config), identity: identity.clone() };
+    let controller = ControllerHandle::start(settings, Arc::clone(&disk))?;
+    // Only now: a directory whose metadata is refused stays as it was.
+    found.complete(&*disk)?;
+    let broker_epoch =
+        controller.register_broker(registration(&config, &identity, &directories, &listeners)).await?;
+    let broker = assemble(&config, &identity, directories, controller).await?;
+
+    let node = Node {
+        broker,
+        _directories: found,
+        broker_epoch,
+        tasks: TaskTracker::new(),
+        connections: TaskTracker::new(),
+        failed: CancellationToken::new(),
+        addresses: listeners.iter().filter_map(|l| Some((l.name().clone(), l.local_addr().ok()?))).collect(),
+        http: http.as_ref().and_then(|listener| listener.local_addr().ok()),
+    };
+    node.spawn_background(failures);
+    if let Some(http) = http {
+        node.tasks.spawn(admin::serve(http, Arc::clone(&node.broker)));
+    }
+    node.broker.controller.unfence_broker(broker_epoch).await?;
+    node.broker.catch_up().await;
+    node.serve(listeners);
+    node.broker.ready.store(true, Ordering::Release);
+    info!(node = config.node_id, cluster = %node.broker.cluster_id, took = ?began.elapsed(), "broker started");
+    Ok(node)
+}
+
+/// Locks the log directories, formats empty ones where that is asked for, and reads who this node is.
+fn prepare(
+    config: &Config,
+    disk: &Arc<dyn Disk>,
+    failures: &Arc<Notify>,
+) -> Result<(Directories, ControllerIdentity, Vec<Arc<LogDirectory>>), StartError> {
+    let found = Directories::open(config, &**disk, clock::now())?;
+    let directory = |entry: &crate::storage::Directory| {
+        LogDirectory::new(entry.path.clone(), entry.id, Arc::clone(disk), Arc::clone(failures))
+    };
+    let for_data = found.all.iter().filter(|entry| config.log_dirs.contains(&entry.path));
+    let directories = for_data.map(directory).collect();
+    let identity = ControllerIdentity {
+        cluster_id: found.cluster_id.clone(),
+        directory_id: found.metadata_id,
+        incarnation_id: storage::random_uuid()?,
+    };
+    Ok((found, identity, directories))
+}
+
+async fn bind(config: &Config) -> Result<Vec<Listener>, BindError> {
+    let network = &config.network;
+    let size = |bytes: Option<i32>| bytes.and_then(|bytes| usize::try_from(bytes).ok());
+    let options = SocketOptions {
+        max_request_bytes: size(Some(network.max_request_bytes)).unwrap_or(0),
+        send_buffer_bytes: size(network.send_buffer_bytes),
+        receive_buffer_bytes: size(network.receive_buffer_bytes),
+        backlog: u32::try_from(network.backlog).unwrap_or(50),
+        max_idle: network.max_idle.unwrap_or(Duration::from_secs(365 * 24 * 3600)),
+    };
+    let mut bound = Vec::new();
+    // A controller listener takes requests of other nodes' quorum members, and this one is alone.
+    let for_clients =
+        |listener: &&crate::config::Listener| !config.controller_listener_names.contains(&listener.name);
+    for listener in config.listeners.iter().filter(for_clients) {
+        let name = listener.name.clone();
+        bound.push(Listener::bind(name, &listener.host, listener.port, options.clone()).await?);
+    }
+    Ok(bound)
+}
+
+fn registration(
+    config: &Config,
+    identity: &ControllerIdentity,
+    directories: &[Arc<LogDirectory>],
+    bound: &[Listener],
+) -> BrokerRegistration {
+    let mut endpoints = BrokerRegistration::endpoints(&config.advertised_listeners);
+    for endpoint in endpoints.iter_mut().filter(|endpoint| endpoint.port == 0) {
+        // Port 0 asks the system for one: clients must be told which.
+        let own = bound.iter().find(|listener| listener.name().as_str() == &*endpoint.name);
+        endpoint.port =
+            own.and_then(|listener| listener.local_addr().ok()).map_or(0, |address| address.port());
+    }
+    BrokerRegistration {
+        id: config.node_id,
+        incarnation_id: identity.incarnation_id,
+        endpoints,
+        rack: config.rack.as_deref().map(Str::from),
+        log_dirs: directories.iter().map(|directory| directory.id()).collect(),
+    }
+}
+
+/// Opens the logs and puts the broker together; from here on a crash is an unclean stop.
+async fn assemble(
+    config: &Arc<Config>,
+    identity: &ControllerIdentity,
+    directories: Vec<Arc<LogDirectory>>,
+    controller: ControllerHandle,
+) -> Result<Arc<Broker>, StartError> {
+    let image = controller.image();
+    let (loading, placed) = (Arc::clone(config), Arc::clone(&image));
+    let load = move || load(loading, directories, &placed);
+    let partitions = tokio::task::spawn_blocking(load).await.map_err(std::io::Error::other)??;
+    let slots = usize::try_from(config.fetch.session_slots).unwrap_or(0);
+    let seed = u64::from_be_bytes(*identity.incarnation_id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
+    Ok(Arc::new(Broker {
+        config: Arc::clone(config),
+        cluster_id: identity.cluster_id.clone(),
+        node_id: config.node_id,
+        controller,
+        partitions,
+        fetch_sessions: Sessions::new(slots, seed),
+        producer_ids: ProducerIds::default(),
+        metrics: Metrics::default(),
+        authoriser: Arc::new(AllowAll),
+        stopping: CancellationToken::new(),
+        applied: watch::Sender::new(image.offset()),
+        image: ArcSwap::new(image),
+        ready: AtomicBool::new(false),
+    }))
+}
+
+fn load(
+    config: Arc<Config>,
+    directories: Vec<Arc<LogDirectory>>,
+    image: &MetadataImage,
+) -> Result<Arc<Partitions>, LogError> {
+    let partitions = Partitions::load(config, directories.clone(), image, clock::now());
+    for directory in directories.iter().filter(|directory| !directory.is_offline()) {
+        CleanShutdown::remove(&**directory.disk(), directory.path())?;
+    }
+    Ok(partitions)
+}
+
+impl Node {
+    /// What the handlers share.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// Where a listener listens.
+    pub fn address(&self, listener: &str) -> Option<std::net::SocketAddr> {
+        let found = self.addresses.iter().find(|(name, _)| name.as_str().eq_ignore_ascii_case(listener));
+        found.map(|(_, address)| *address)
+    }
+
+    /// Where health and metrics are, if they are on.
+    pub fn http_address(&self) -> Option<std::net::SocketAddr> {
+        self.http
+    }
+
+    /// Returns when the node cannot go on by itself.
+    pub async fn failed(&self) {
+        self.failed.cancelled().await;
+    }
+
+    fn spawn_background(&self, failures: Arc<Notify>) {
+        let broker = &self.broker;
+        self.tasks.spawn(monitor::follow_metadata(Arc::clone(broker)));
+        let (health, failed) = (monitor::watch_health(Arc::clone(broker), failures), self.failed.clone());
+        let stopping = broker.stopping.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = health => failed.cancel(),
+            }
+        });
+        let (log, check) = (&broker.config.log, broker.config.producers.expiration_check_interval);
+        Upkeep::start(&broker.partitions, log, check, &broker.stopping, &self.tasks);
+    }
+
+    fn serve(&self, listeners: Vec<Listener>) {
+        let network = &self.broker.config.network;
+        let count = |number: i32| usize::try_from(number).unwrap_or(0);
+        let overrides = network.max_connections_overrides.iter();
+        let overrides = overrides.filter_map(|(host, limit)| Some((host.parse().ok()?, count(*limit))));
+        let slots = ConnectionSlots::new(
+            count(network.max_connections),
+            count(network.max_connections_per_ip),
+            overrides.collect(),
+        );
+        let bytes = network.queued_max_bytes.and_then(|bytes| usize::try_from(bytes).ok());
+        let budget = MemoryBudget::new(bytes.unwrap_or(DEFAULT_BUDGET));
+        for listener in listeners {
+            let (broker, connections) = (Arc::clone(&self.broker), self.connections.clone());
+            self.tasks.spawn(listener.serve(broker, Arc::clone(&slots), budget.clone(), connections));
+        }
+    }
+}

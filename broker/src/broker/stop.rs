@@ -1,0 +1,43 @@
+//! A graceful stop.
+
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::Node;
+use crate::clock;
+
+/// How long requests in hand may take to finish.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Logs that are closed at a time.
+const CLOSING_THREADS: usize = 4;
+
+impl Node {
+    /// Stops: no new connections, requests in hand are answered, the controller is told, everything is flushed and
+    /// marked as clean.
+    pub async fn stop(self) {
+        let began = Instant::now();
+        info!("broker stopping");
+        self.broker.stopping.cancel();
+        self.connections.close();
+        if tokio::time::timeout(DRAIN, self.connections.wait()).await.is_err() {
+            warn!(connections = self.connections.len(), "connections did not finish in time");
+        }
+        if let Err(error) = self.broker.controller.controlled_shutdown(self.broker_epoch).await {
+            warn!(%error, "controlled shutdown");
+        }
+        self.tasks.close();
+        if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
+            warn!("background tasks did not finish in time");
+        }
+        let (partitions, epoch) = (self.broker.partitions.clone(), self.broker_epoch);
+        let close = move || partitions.close(epoch, CLOSING_THREADS, clock::now());
+        if tokio::task::spawn_blocking(close).await.is_err() {
+            warn!("closing the logs panicked");
+        }
+        if let Err(error) = self.broker.controller.stop().await {
+            warn!(%error, "controller not stopped cleanly");
+        }
+        info!(took = ?began.elapsed(), "broker stopped");
+    }
+}

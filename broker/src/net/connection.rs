@@ -1,0 +1,194 @@
+//! One connection: frames in, answers out in the order of the requests.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use ottla_wire::{Parts, Str};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use super::SocketOptions;
+use super::budget::MemoryBudget;
+use super::frame::{Frame, FrameError, FrameReader};
+use super::writer::ResponseWriter;
+use crate::api::{ListenerName, Refusal, dispatch};
+use crate::broker::Broker;
+use crate::security::Principal;
+use crate::telemetry::Timing;
+
+/// Answers of one connection that may wait for their turn; then it is not read any more.
+pub(crate) const MAX_PIPELINED: usize = 32;
+
+/// What a handled request leaves to send.
+pub enum Answer {
+    /// The response.
+    Now(Response),
+    /// The response, once replication (or a timeout) has decided; later requests are handled meanwhile.
+    Later(BoxFuture<'static, Result<Response, Refusal>>),
+    /// No response (produce with acks=0).
+    Nothing,
+}
+
+/// An encoded response, and what to measure once it is sent.
+#[derive(Debug)]
+pub struct Response {
+    /// Header and body.
+    pub parts: Parts,
+    /// Since when, and of which API.
+    pub timing: Timing,
+}
+
+/// What stays the same for all requests of a connection.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// The listener that accepted it.
+    pub listener: ListenerName,
+    /// Who it is.
+    pub principal: Principal,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its address as Kafka prints it.
+    pub host: Str,
+}
+
+type Handling = BoxFuture<'static, Result<Answer, Refusal>>;
+
+/// Why a connection ends before its peer ends it.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("write: {0}")]
+    Write(std::io::Error),
+    #[error("idle")]
+    Idle,
+}
+
+pub(super) struct Connection {
+    socket: TcpStream,
+    peer: Arc<Peer>,
+    broker: Arc<Broker>,
+    reader: FrameReader,
+    writer: ResponseWriter,
+    max_idle: Duration,
+    handling: Option<Handling>,
+    answers: VecDeque<Answer>,
+    last_use: Instant,
+}
+
+impl Connection {
+    pub(super) fn new(
+        socket: TcpStream,
+        peer: Arc<Peer>,
+        broker: Arc<Broker>,
+        options: &SocketOptions,
+        budget: MemoryBudget,
+    ) -> Self {
+        Self {
+            socket,
+            peer,
+            broker,
+            reader: FrameReader::new(options.max_request_bytes, budget),
+            writer: ResponseWriter::new(options.max_idle),
+            max_idle: options.max_idle,
+            handling: None,
+            answers: VecDeque::new(),
+            last_use: Instant::now(),
+        }
+    }
+
+    /// Serves until the peer leaves, breaks the protocol, or the broker stops (what is in hand is answered first).
+    pub(super) async fn serve(mut self) {
+        let client = self.peer.address;
+        match self.run().await {
+            Ok(()) => debug!(%client, "connection closed"),
+            Err(End::Idle) => debug!(%client, "idle connection closed"),
+            Err(End::Write(error)) => debug!(%client, %error, "connection lost"),
+            Err(End::Frame(FrameError::Io(error))) => debug!(%client, %error, "connection lost"),
+            Err(reason) => info!(%client, listener = %self.peer.listener, %reason, "connection refused"),
+        }
+    }
+
+    async fn run(&mut self) -> Result<(), End> {
+        let stopping = self.broker.stopping.clone();
+        let idle = tokio::time::sleep(self.max_idle);
+        tokio::pin!(idle);
+        loop {
+            let quiet = self.handling.is_none() && self.answers.is_empty();
+            let may_read =
+                self.handling.is_none() && self.answers.len() < MAX_PIPELINED && !stopping.is_cancelled();
+            tokio::select! {
+                biased;
+                response = next_answer(&mut self.answers), if !self.answers.is_empty() => self.send(response?).await?,
+                answer = current(&mut self.handling), if self.handling.is_some() => {
+                    self.handling = None;
+                    self.answers.push_back(answer?);
+                }
+                () = stopping.cancelled(), if quiet => return Ok(()),
+                frame = self.reader.next(&self.socket), if may_read => match frame? {
+                    None => return Ok(()),
+                    Some(frame) => self.start(frame)?,
+                },
+                () = &mut idle => {
+                    let until = self.last_use + self.max_idle;
+                    if quiet && until <= Instant::now() {
+                        return Err(End::Idle);
+                    }
+                    idle.as_mut().reset(until.max(Instant::now() + Duration::from_millis(100)));
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, frame: Frame) -> Result<(), End> {
+        self.last_use = Instant::now();
+        self.handling = Some(dispatch::start(&self.broker, &self.peer, frame)?);
+        Ok(())
+    }
+
+    /// Writes a response; meanwhile the request in hand goes on, so that a slow reader holds up nobody else's locks.
+    async fn send(&mut self, response: Option<Response>) -> Result<(), End> {
+        let Some(Response { parts, timing }) = response else { return Ok(()) };
+        let Self { writer, socket, handling, answers, .. } = self;
+        let mut write = std::pin::pin!(writer.write(socket, parts));
+        let sent = loop {
+            tokio::select! {
+                biased;
+                sent = &mut write => break sent.map_err(End::Write)?,
+                answer = current(handling), if handling.is_some() => {
+                    *handling = None;
+                    answers.push_back(answer?);
+                }
+            }
+        };
+        self.last_use = Instant::now();
+        self.broker.metrics.requests.done(&timing, sent);
+        Ok(())
+    }
+}
+
+/// The first answer, when it is there; it leaves the queue then and not before.
+async fn next_answer(answers: &mut VecDeque<Answer>) -> Result<Option<Response>, Refusal> {
+    let response = match answers.front_mut() {
+        Some(Answer::Later(waiting)) => Some(waiting.await?),
+        _ => match answers.pop_front() {
+            Some(Answer::Now(response)) => return Ok(Some(response)),
+            _ => return Ok(None),
+        },
+    };
+    answers.pop_front();
+    Ok(response)
+}
+
+async fn current(handling: &mut Option<Handling>) -> Result<Answer, Refusal> {
+    match handling {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,221 @@
+//! What a log directory holds when the node starts: partitions, checkpoints, leftovers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_log::checkpoint::{
+    CleanShutdown, HIGH_WATERMARK, LOG_START, OffsetCheckpoint, PartitionMetadata, RECOVERY_POINT,
+};
+use ottla_log::disk::Disk;
+use ottla_log::{Log, LogConfig, LogError, Offset, Opening, TimestampMs};
+use ottla_wire::Uuid;
+use tracing::{info, warn};
+
+use super::{LogDirectory, TopicPartition};
+
+/// Suffix of directories whose topic was deleted.
+const DELETED: &str = "-delete";
+/// Suffix of directories that no topic of the image accounts for.
+const STRAY: &str = "-stray";
+/// Suffix of directories that Kafka is moving between disks.
+const FUTURE: &str = "-future";
+
+/// The three offset checkpoints of a directory, and those last written.
+#[derive(Debug)]
+pub struct Checkpoints {
+    /// `recovery-point-offset-checkpoint`.
+    pub recovery_point: Checkpoint,
+    /// `log-start-offset-checkpoint`.
+    pub log_start: Checkpoint,
+    /// `replication-offset-checkpoint`.
+    pub high_watermark: Checkpoint,
+}
+
+/// A checkpoint file; written only when something changed.
+#[derive(Debug)]
+pub struct Checkpoint {
+    file: OffsetCheckpoint,
+    written: BTreeMap<(String, i32), Offset>,
+}
+
+impl Checkpoint {
+    fn read(disk: &Arc<dyn Disk>, path: PathBuf) -> Self {
+        let file = OffsetCheckpoint::new(Arc::clone(disk), path);
+        // A damaged checkpoint costs a recovery, nothing else.
+        let written = file.read().unwrap_or_else(|error| {
+            warn!(%error, "checkpoint ignored");
+            BTreeMap::new()
+        });
+        Self { file, written }
+    }
+
+    fn get(&self, name: &TopicPartition) -> Option<Offset> {
+        self.written.get(&(name.topic.to_string(), name.partition)).copied()
+    }
+
+    /// Writes `offsets` unless they are there already.
+    pub(super) fn write(&mut self, offsets: BTreeMap<(String, i32), Offset>) -> Result<(), LogError> {
+        if offsets != self.written {
+            self.file.write(&offsets)?;
+            self.written = offsets;
+        }
+        Ok(())
+    }
+}
+
+impl Checkpoints {
+    /// Reads the three files of a directory.
+    pub fn read(disk: &Arc<dyn Disk>, directory: &Path) -> Self {
+        let read = |name: &str| Checkpoint::read(disk, directory.join(name));
+        Self {
+            recovery_point: read(RECOVERY_POINT),
+            log_start: read(LOG_START),
+            high_watermark: read(HIGH_WATERMARK),
+        }
+    }
+}
+
+/// A directory after a look into it.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) directory: Arc<LogDirectory>,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) clean: bool,
+    partitions: HashMap<TopicPartition, Option<Uuid>>,
+}
+
+impl Found {
+    /// Lists partitions with their topic ids, and removes what was being deleted.
+    pub(super) fn look(directory: &Arc<LogDirectory>) -> Result<Self, LogError> {
+        let (disk, path) = (directory.disk(), directory.path());
+        let clean = CleanShutdown::read(&**disk, path)?.is_some();
+        let mut partitions = HashMap::new();
+        let list = disk.list(path);
+        let list = list.map_err(|source| LogError::Io { action: "list", path: path.to_owned(), source })?;
+        for name in list {
+            if name.ends_with(DELETED) {
+                remove(&**disk, &path.join(&name));
+            } else if let Some(partition) = partition_name(&name) {
+                let metadata = PartitionMetadata::read(&**disk, &path.join(&name))?;
+                partitions.insert(partition, metadata.and_then(|metadata| metadata.topic_id.parse().ok()));
+            }
+        }
+        let checkpoints = Checkpoints::read(disk, path);
+        Ok(Self { directory: Arc::clone(directory), checkpoints, clean, partitions })
+    }
+
+    /// Takes out the partition if it is here. A directory of an older topic of the same name is set aside.
+    pub(super) fn take(&mut self, name: &TopicPartition, topic_id: Uuid) -> bool {
+        match self.partitions.get(name) {
+            // Kafka writes the file lazily: one without is of this topic.
+            Some(None) => {}
+            Some(Some(id)) if *id == topic_id => {}
+            _ => return false,
+        }
+        self.partitions.remove(name);
+        true
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// Renames what nobody took, so that it is neither used nor lost.
+    pub(super) fn set_strays_aside(&mut self) {
+        for (name, _) in self.partitions.drain() {
+            let from = self.directory.path().join(name.to_string());
+            let to = self.directory.path().join(format!("{name}.{}{STRAY}", unique()));
+            match self.directory.disk().rename(&from, &to) {
+                Ok(()) => {
+                    warn!(partition = %name, kept_as = %to.display(), "partition without a topic set aside")
+                }
+                Err(error) => {
+                    warn!(partition = %name, %error, "cannot set aside a partition without a topic")
+                }
+            }
+        }
+    }
+
+    /// How to open a log of this directory.
+    pub(super) fn opening(&self, name: &TopicPartition) -> Opening {
+        Opening {
+            clean: self.clean,
+            recovery_point: self.checkpoints.recovery_point.get(name).unwrap_or_default(),
+            log_start_offset: self.checkpoints.log_start.get(name).unwrap_or_default(),
+            leader_epoch_hint: None,
+        }
+    }
+
+    /// The high watermark as it was last written; 0 when it never was.
+    pub(super) fn high_watermark(&self, name: &TopicPartition) -> Offset {
+        self.checkpoints.high_watermark.get(name).unwrap_or_default()
+    }
+}
+
+/// Opens or creates the log of a partition and writes `partition.metadata` where it is missing.
+pub(super) fn open(
+    directory: &LogDirectory,
+    name: &TopicPartition,
+    topic_id: Uuid,
+    config: LogConfig,
+    opening: Opening,
+    now: TimestampMs,
+) -> Result<Log, LogError> {
+    let path = directory.path().join(name.to_string());
+    let disk = directory.disk();
+    let log = Log::open(path.clone(), config, Arc::clone(disk), opening, now)?;
+    if PartitionMetadata::read(&**disk, &path)?.is_none() {
+        PartitionMetadata { topic_id: topic_id.to_string() }.write(&**disk, &path)?;
+    }
+    Ok(log)
+}
+
+/// Topic and index out of a directory's name; `None` for anything that is no partition.
+fn partition_name(name: &str) -> Option<TopicPartition> {
+    if [DELETED, STRAY, FUTURE].iter().any(|suffix| name.ends_with(suffix)) {
+        return None;
+    }
+    let (topic, partition) = name.rsplit_once('-')?;
+    if topic.is_empty() || topic == "__cluster_metadata" {
+        return None;
+    }
+    Some(TopicPartition::new(topic, partition.parse().ok()?))
+}
+
+fn remove(disk: &dyn Disk, path: &Path) {
+    match disk.remove_dir_all(path) {
+        Ok(()) => info!(path = %path.display(), "removed a deleted partition"),
+        Err(error) => warn!(path = %path.display(), %error, "cannot remove a deleted partition"),
+    }
+}
+
+/// Distinguishes renamed directories: 32 hexadecimal digits, as Kafka's.
+pub(super) fn unique() -> String {
+    let random = || {
+        let state = std::hash::RandomState::new();
+        std::hash::BuildHasher::hash_one(&state, 0_u8)
+    };
+    format!("{:016x}{:016x}", random(), random())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_partitions_have_partition_names() {
+        assert_eq!(partition_name("orders-eu-12"), Some(TopicPartition::new("orders-eu", 12)));
+        let others = [
+            "__cluster_metadata-0",
+            "orders-12.abc-delete",
+            "orders-1.abc-stray",
+            "orders-x",
+            "-1",
+            "lost+found",
+        ];
+        for other in others {
+            assert_eq!(partition_name(other), None, "{other}");
+        }
+    }
+}

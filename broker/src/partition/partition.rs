@@ -1,0 +1,447 @@
+//! One partition on this broker.
+
+use std::sync::Arc;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use ottla_log::{
+    AbortedTxn, AppendError, Appended, LeaderEpoch, Log, LogConfig, LogError, Offset, Origin, TimestampMs,
+    TimestampOffset,
+};
+use ottla_wire::{Records, Uuid};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use super::waiters::{Progress, Waiter, Waiters};
+use super::{LogDirectory, PartitionError, ProduceError, TopicPartition};
+
+/// Who leads the partition, as the metadata image says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leadership {
+    /// The leader's node id, -1 if there is none.
+    pub leader: i32,
+    /// Whether this broker is the leader.
+    pub here: bool,
+    /// Goes up with every new leader.
+    pub epoch: i32,
+    /// Replicas in sync.
+    pub isr: Vec<i32>,
+    /// How many replicas the partition has.
+    pub replica_count: usize,
+    /// `min.insync.replicas` of the topic.
+    pub min_isr: usize,
+    /// Acknowledge what is on disk instead of what is in the page cache (`flush.messages` = 1).
+    pub flushed: bool,
+}
+
+impl Leadership {
+    /// The minimum that can be met: not more than there are replicas.
+    fn effective_min_isr(&self) -> usize {
+        self.min_isr.min(self.replica_count)
+    }
+}
+
+/// `acks` of a produce request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequiredAcks {
+    /// 0: no response.
+    None,
+    /// 1: the leader's log.
+    Leader,
+    /// -1: all replicas in sync.
+    All,
+}
+
+/// Up to where a reader sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// A consumer: up to the high watermark.
+    ReadUncommitted,
+    /// A consumer: up to the last stable offset.
+    ReadCommitted,
+    /// A replica: up to the log end.
+    LogEnd,
+}
+
+/// What a read gives.
+#[derive(Debug)]
+pub struct Read {
+    /// Whole batches, a file region.
+    pub records: Records,
+    /// The high watermark.
+    pub high_watermark: Offset,
+    /// The last stable offset.
+    pub last_stable_offset: Offset,
+    /// The first offset in the log.
+    pub log_start_offset: Offset,
+    /// Aborted transactions in the range, for [`Isolation::ReadCommitted`].
+    pub aborted: Vec<AbortedTxn>,
+}
+
+/// What waiters for replication watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Committed {
+    high_watermark: i64,
+    epoch: i32,
+    alive: bool,
+}
+
+/// One partition: its log and what is known about its replicas.
+#[derive(Debug)]
+pub struct Partition {
+    name: TopicPartition,
+    topic_id: Uuid,
+    directory: Arc<LogDirectory>,
+    log: RwLock<Option<Log>>,
+    leadership: ArcSwap<Leadership>,
+    high_watermark: AtomicI64,
+    log_start: AtomicI64,
+    log_end: AtomicI64,
+    committed: watch::Sender<Committed>,
+    waiters: Waiters,
+}
+
+impl Partition {
+    /// A partition over an open log. The high watermark begins at `checkpointed`, within the log.
+    pub fn new(
+        name: TopicPartition,
+        topic_id: Uuid,
+        directory: Arc<LogDirectory>,
+        log: Log,
+        leadership: Leadership,
+        checkpointed: Offset,
+    ) -> Arc<Self> {
+        let (start, end) = (log.start_offset(), log.end_offset());
+        let high_watermark = checkpointed.clamp(start, end).0;
+        let committed = Committed { high_watermark, epoch: leadership.epoch, alive: true };
+        let partition = Arc::new(Self {
+            name,
+            topic_id,
+            directory,
+            log: RwLock::new(Some(log)),
+            leadership: ArcSwap::from_pointee(leadership),
+            high_watermark: AtomicI64::new(high_watermark),
+            log_start: AtomicI64::new(start.0),
+            log_end: AtomicI64::new(end.0),
+            committed: watch::Sender::new(committed),
+            waiters: Waiters::default(),
+        });
+        if let Some(log) = &*partition.log.read() {
+            partition.advance(log, 0);
+        }
+        partition
+    }
+
+    /// Topic and index.
+    pub fn name(&self) -> &TopicPartition {
+        &self.name
+    }
+
+    /// The topic's id: a topic of the same name that is created later has another one.
+    pub fn topic_id(&self) -> Uuid {
+        self.topic_id
+    }
+
+    /// Where it lies.
+    pub fn directory(&self) -> &Arc<LogDirectory> {
+        &self.directory
+    }
+
+    /// Who leads it.
+    pub fn leadership(&self) -> Arc<Leadership> {
+        self.leadership.load_full()
+    }
+
+    /// Consumers see nothing at or above it.
+    pub fn high_watermark(&self) -> Offset {
+        Offset(self.high_watermark.load(Ordering::Acquire))
+    }
+
+    /// The first offset in the log.
+    pub fn log_start_offset(&self) -> Offset {
+        Offset(self.log_start.load(Ordering::Acquire))
+    }
+
+    /// The offset of the next record.
+    pub fn log_end_offset(&self) -> Offset {
+        Offset(self.log_end.load(Ordering::Acquire))
+    }
+
+    /// `read_committed` consumers see nothing at or above it.
+    pub fn last_stable_offset(&self) -> Offset {
+        self.log.read().as_ref().map_or(Offset::ZERO, |log| self.stable(log))
+    }
+
+    /// Bytes of all segments; 0 when closed.
+    pub fn size(&self) -> u64 {
+        self.look(Log::size).unwrap_or(0)
+    }
+
+    /// Number of segments; 0 when closed.
+    pub fn segment_count(&self) -> usize {
+        self.look(Log::segment_count).unwrap_or(0)
+    }
+
+    /// Appends one produce request's records as the leader. With [`RequiredAcks::All`] the caller waits with
+    /// [`Partition::wait_committed`] afterwards. A page-cache write: short, but not for a task that must never block.
+    ///
+    /// # Errors
+    /// Nothing was written then.
+    pub fn append(
+        &self,
+        records: Bytes,
+        origin: Origin,
+        acks: RequiredAcks,
+        now: TimestampMs,
+    ) -> Result<Appended, ProduceError> {
+        let mut guard = self.log.write();
+        let leadership = self.leadership.load();
+        if !leadership.here {
+            return Err(ProduceError::NotLeader);
+        }
+        if self.directory.is_offline() {
+            return Err(ProduceError::Offline);
+        }
+        let (isr, min) = (leadership.isr.len(), leadership.effective_min_isr());
+        if acks == RequiredAcks::All && isr < min {
+            return Err(ProduceError::NotEnoughReplicas { isr, min });
+        }
+        let Some(log) = guard.as_mut() else { return Err(ProduceError::NotLeader) };
+        let appended = log
+            .append_as_leader(records, LeaderEpoch(leadership.epoch), origin, now)
+            .inspect_err(|error| self.judge_append(error))
+            .map_err(ProduceError::Append)?;
+        if !appended.duplicate {
+            self.advance(log, appended.size);
+        }
+        Ok(appended)
+    }
+
+    /// Waits until the high watermark is at or above `offset`.
+    ///
+    /// # Errors
+    /// The partition has another leader or is gone, or its directory failed.
+    pub async fn wait_committed(&self, offset: Offset) -> Result<(), ProduceError> {
+        if self.high_watermark() >= offset {
+            return Ok(());
+        }
+        let epoch = self.leadership.load().epoch;
+        let mut committed = self.committed.subscribe();
+        let decided = |c: &Committed| c.high_watermark >= offset.0 || c.epoch != epoch || !c.alive;
+        match committed.wait_for(decided).await {
+            Ok(c) if c.high_watermark >= offset.0 => Ok(()),
+            _ if self.directory.is_offline() => Err(ProduceError::Offline),
+            _ => Err(ProduceError::NotLeader),
+        }
+    }
+
+    /// The same by the name of the contract: waits for the high watermark.
+    ///
+    /// # Errors
+    /// As [`Partition::wait_committed`].
+    pub async fn wait_high_watermark(&self, offset: Offset) -> Result<(), ProduceError> {
+        self.wait_committed(offset).await
+    }
+
+    /// Reads whole batches from the one with `offset` on, at most `max_bytes` unless `min_one` asks for the first
+    /// whatever its size.
+    ///
+    /// # Errors
+    /// Out of range, or the storage failed.
+    pub fn read(
+        &self,
+        offset: Offset,
+        max_bytes: usize,
+        isolation: Isolation,
+        min_one: bool,
+    ) -> Result<Read, PartitionError> {
+        let guard = self.log.read();
+        let log = self.open(&guard)?;
+        let high_watermark = self.high_watermark();
+        let last_stable_offset = self.stable(log);
+        let log_start_offset = log.start_offset();
+        if offset < log_start_offset || offset > log.end_offset() {
+            return Err(PartitionError::OffsetOutOfRange(offset));
+        }
+        let up_to = match isolation {
+            Isolation::ReadUncommitted => high_watermark,
+            Isolation::ReadCommitted => last_stable_offset,
+            Isolation::LogEnd => log.end_offset(),
+        };
+        let mut read = Read {
+            records: Records::default(),
+            high_watermark,
+            last_stable_offset,
+            log_start_offset,
+            aborted: Vec::new(),
+        };
+        if offset < up_to {
+            let slice = log.read(offset, max_bytes, up_to, min_one)?;
+            if isolation == Isolation::ReadCommitted {
+                let aborted = log.aborted_transactions(offset, slice.next_offset);
+                read.aborted = aborted.inspect_err(|error| self.judge(error))?;
+            }
+            read.records = slice.records;
+        }
+        Ok(read)
+    }
+
+    /// Registers a long poll; what is appended from now on counts for it.
+    pub fn watch(&self, waiter: Weak<Waiter>) {
+        self.waiters.add(waiter);
+    }
+
+    /// First record at `at` or later.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub fn offset_for_timestamp(&self, at: TimestampMs) -> Result<Option<TimestampOffset>, PartitionError> {
+        let guard = self.log.read();
+        let found = self.open(&guard)?.offset_for_timestamp(at);
+        Ok(found.inspect_err(|error| self.judge(error))?)
+    }
+
+    /// First record with the largest timestamp.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampOffset>, PartitionError> {
+        let guard = self.log.read();
+        let found = self.open(&guard)?.offset_of_max_timestamp();
+        Ok(found.inspect_err(|error| self.judge(error))?)
+    }
+
+    /// The leader epoch of the batch at the log's end, or of its start when it is empty.
+    pub fn last_epoch(&self) -> Option<LeaderEpoch> {
+        self.log.read().as_ref().and_then(Log::last_epoch)
+    }
+
+    /// The leader epoch of the first batch.
+    pub fn first_epoch(&self) -> Option<LeaderEpoch> {
+        self.look(Log::last_epoch).flatten()
+    }
+
+    /// Largest epoch at or below `epoch`, and where it ends.
+    pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        self.log.read().as_ref().and_then(|log| log.end_offset_for_epoch(epoch))
+    }
+
+    /// Checks the leader epoch that a client believes in; -1 means that it does not care.
+    ///
+    /// # Errors
+    /// This broker does not lead, or knows another epoch.
+    pub fn check_leader(&self, client_epoch: i32) -> Result<(), PartitionError> {
+        let leadership = self.leadership.load();
+        match client_epoch {
+            e if e >= 0 && e < leadership.epoch => Err(PartitionError::FencedLeaderEpoch(e)),
+            e if e > leadership.epoch => Err(PartitionError::UnknownLeaderEpoch(e)),
+            _ if !leadership.here => Err(PartitionError::NotLeader),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes over what the metadata image says now; waiters look again if something changed.
+    pub fn set_leadership(&self, leadership: Leadership) {
+        let guard = self.log.write();
+        let old = self.leadership.swap(Arc::new(leadership));
+        if *old == *self.leadership.load_full() {
+            return;
+        }
+        if let Some(log) = &*guard {
+            self.advance(log, 0);
+        }
+        self.tell_committed(true);
+        self.waiters.tell(Progress::Changed);
+    }
+
+    /// Runs `work` with the log locked for writing; `None` when the partition is closed. Bounds are taken over after.
+    pub(super) fn with_log<R>(&self, work: impl FnOnce(&mut Log) -> R) -> Option<R> {
+        let mut guard = self.log.write();
+        let log = guard.as_mut()?;
+        let result = work(log);
+        self.advance(log, 0);
+        Some(result)
+    }
+
+    /// Runs `look` with the log locked for reading; `None` when the partition is closed.
+    pub(super) fn look<R>(&self, look: impl FnOnce(&Log) -> R) -> Option<R> {
+        self.log.read().as_ref().map(look)
+    }
+
+    /// Makes everything appended durable. Waits for the disk: never on a task of the runtime.
+    pub(super) fn flush(&self, now: TimestampMs) -> Result<(), LogError> {
+        self.with_log(|log| log.flush(now)).unwrap_or(Ok(()))
+    }
+
+    /// New topic settings.
+    pub(super) fn update_config(&self, config: LogConfig) {
+        self.with_log(|log| log.update_config(config));
+    }
+
+    /// Takes the log out: everything that is asked from now on gets NOT_LEADER_OR_FOLLOWER.
+    pub(super) fn close(&self) -> Option<Log> {
+        let log = self.log.write().take();
+        self.leadership.rcu(|leadership| Leadership { here: false, ..(**leadership).clone() });
+        self.tell_committed(false);
+        self.waiters.tell(Progress::Changed);
+        log
+    }
+
+    /// Wakes everybody up after the directory was fenced.
+    pub(super) fn directory_failed(&self) {
+        self.tell_committed(false);
+        self.waiters.tell(Progress::Changed);
+    }
+
+    fn open<'a>(&self, log: &'a Option<Log>) -> Result<&'a Log, PartitionError> {
+        if self.directory.is_offline() {
+            return Err(PartitionError::Storage("log directory is offline".into()));
+        }
+        log.as_ref().ok_or(PartitionError::NotLeader)
+    }
+
+    /// Takes over the log's bounds; `appended` bytes were added. The high watermark is the least log end of the ISR,
+    /// which is this replica alone, and does not move while the ISR is too small.
+    fn advance(&self, log: &Log, appended: usize) {
+        let leadership = self.leadership.load();
+        self.log_start.store(log.start_offset().0, Ordering::Release);
+        self.log_end.store(log.end_offset().0, Ordering::Release);
+        if leadership.isr.len() < leadership.effective_min_isr() {
+            return;
+        }
+        let end = if leadership.flushed { log.recovery_point() } else { log.end_offset() };
+        let before = self.high_watermark.swap(end.max(log.start_offset()).0, Ordering::AcqRel);
+        if before < end.0 {
+            self.tell_committed(true);
+            self.waiters.tell(Progress::Bytes(appended));
+        }
+    }
+
+    fn tell_committed(&self, alive: bool) {
+        let high_watermark = self.high_watermark.load(Ordering::Acquire);
+        self.committed.send_replace(Committed {
+            high_watermark,
+            epoch: self.leadership.load().epoch,
+            alive: alive && !self.directory.is_offline(),
+        });
+    }
+
+    fn stable(&self, log: &Log) -> Offset {
+        let high_watermark = self.high_watermark();
+        log.first_unstable_offset(high_watermark)
+            .map_or(high_watermark, |unstable| unstable.min(high_watermark))
+    }
+
+    fn judge_append(&self, error: &AppendError) {
+        if let AppendError::Log(error) = error {
+            self.judge(error);
+        }
+    }
+
+    /// A full disk is survived; any other I/O error fences the directory.
+    pub(super) fn judge(&self, error: &LogError) {
+        self.directory.judge(&self.name, error);
+    }
+}

@@ -1,0 +1,324 @@
+//! All partitions of this broker, as the metadata image wants them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use ottla_log::{Log, LogError, Offset, Opening, TimestampMs};
+use ottla_quorum::image::{MetadataImage, PartitionImage, TopicImage};
+use ottla_wire::{Str, Uuid};
+use parking_lot::{Mutex, RwLock};
+use tracing::{debug, error, info};
+
+use super::load::{self, Found};
+use super::partition::Leadership;
+use super::{Checkpoints, LogDirectory, Partition, TopicPartition};
+use crate::config::{BrokerLayers, Config, TopicConfig};
+
+/// The partitions hosted here. [`Partitions::apply`] is the only writer.
+#[derive(Debug)]
+pub struct Partitions {
+    config: Arc<Config>,
+    directories: Vec<Arc<LogDirectory>>,
+    hosted: RwLock<HashMap<Str, BTreeMap<i32, Arc<Partition>>>>,
+    pub(super) checkpoints: Mutex<Vec<(Arc<LogDirectory>, Checkpoints)>>,
+    doomed: Mutex<Vec<Doomed>>,
+}
+
+/// A renamed log that is removed after `file.delete.delay.ms`.
+#[derive(Debug)]
+struct Doomed {
+    log: Log,
+    due: TimestampMs,
+}
+
+/// One log to open at start.
+struct Job {
+    name: TopicPartition,
+    topic_id: Uuid,
+    directory: Arc<LogDirectory>,
+    topic: TopicConfig,
+    opening: Opening,
+    high_watermark: Offset,
+    leadership: Leadership,
+}
+
+impl Partitions {
+    /// Opens the logs of all partitions that `image` places here, in parallel, and creates those that are missing. A
+    /// directory that fails is fenced, the others go on.
+    pub fn load(
+        config: Arc<Config>,
+        directories: Vec<Arc<LogDirectory>>,
+        image: &MetadataImage,
+        now: TimestampMs,
+    ) -> Arc<Self> {
+        let mut found: Vec<Found> = Vec::new();
+        for directory in &directories {
+            match Found::look(directory) {
+                Ok(look) => found.push(look),
+                Err(error) => directory.fence(&error.to_string()),
+            }
+        }
+        let jobs = jobs(&config, &directories, &mut found, image);
+        let threads = usize::try_from(config.log.recovery_threads).unwrap_or(1).max(1) * directories.len();
+        let opened = open_all(jobs, threads, now);
+        for found in &mut found {
+            found.set_strays_aside();
+        }
+        let checkpoints = found.into_iter().map(|found| (found.directory, found.checkpoints)).collect();
+        let partitions = Self {
+            config,
+            directories,
+            hosted: RwLock::default(),
+            checkpoints: Mutex::new(checkpoints),
+            doomed: Mutex::default(),
+        };
+        for partition in opened {
+            partitions.insert(partition);
+        }
+        Arc::new(partitions)
+    }
+
+    /// The partition, if it is hosted here.
+    pub fn get(&self, name: &TopicPartition) -> Option<Arc<Partition>> {
+        self.find(&name.topic, name.partition)
+    }
+
+    /// The partition, if it is hosted here.
+    pub fn find(&self, topic: &str, partition: i32) -> Option<Arc<Partition>> {
+        self.hosted.read().get(topic)?.get(&partition).cloned()
+    }
+
+    /// All partitions hosted here.
+    pub fn all(&self) -> Vec<Arc<Partition>> {
+        self.hosted.read().values().flat_map(|topic| topic.values().cloned()).collect()
+    }
+
+    /// The log directories.
+    pub fn directories(&self) -> &[Arc<LogDirectory>] {
+        &self.directories
+    }
+
+    /// Makes this broker's partitions those of `new`; only what differs from `old` is touched. Does file I/O.
+    pub fn apply(&self, old: &MetadataImage, new: &MetadataImage, now: TimestampMs) {
+        for topic in old.topics.iter() {
+            let kept = new.topics.by_name(&topic.name).is_some_and(|now| now.id == topic.id);
+            if !kept {
+                self.delete_topic(topic, now);
+            }
+        }
+        let layers_changed = old.configs.default_broker() != new.configs.default_broker()
+            || old.configs.broker(self.config.node_id) != new.configs.broker(self.config.node_id);
+        for topic in new.topics.iter() {
+            let before = old.topics.by_name(&topic.name).filter(|before| before.id == topic.id);
+            let moved = before.is_none_or(|before| !Arc::ptr_eq(before, topic));
+            let reconfigured =
+                layers_changed || old.configs.topic(&topic.name) != new.configs.topic(&topic.name);
+            if moved || reconfigured {
+                self.apply_topic(new, topic, reconfigured, now);
+            }
+        }
+    }
+
+    fn apply_topic(&self, image: &MetadataImage, topic: &TopicImage, reconfigured: bool, now: TimestampMs) {
+        let config = topic_config(&self.config, image, &topic.name);
+        for (index, state) in &topic.partitions {
+            let name = TopicPartition::new(topic.name.clone(), *index);
+            let hosted = self.get(&name).filter(|partition| partition.topic_id() == topic.id);
+            let here = state.replicas.contains(&self.config.node_id);
+            let leadership = leadership(&self.config, state, &config);
+            match hosted {
+                Some(partition) if here => {
+                    if reconfigured {
+                        partition.update_config(config.log.clone());
+                    }
+                    partition.set_leadership(leadership);
+                }
+                Some(_) => self.delete(&name, now),
+                None if here => self.create(name, topic.id, state, &config, leadership, now),
+                None => {}
+            }
+        }
+    }
+
+    fn create(
+        &self,
+        name: TopicPartition,
+        topic_id: Uuid,
+        state: &PartitionImage,
+        config: &TopicConfig,
+        leadership: Leadership,
+        now: TimestampMs,
+    ) {
+        let Some(directory) = self.choose_directory(state) else {
+            error!(partition = %name, "no log directory is online");
+            return;
+        };
+        match load::open(&directory, &name, topic_id, config.log.clone(), Opening::default(), now) {
+            Ok(log) => {
+                info!(partition = %name, directory = %directory.path().display(), "partition created");
+                self.insert(Partition::new(name, topic_id, directory, log, leadership, Offset::ZERO));
+            }
+            Err(error) => directory.judge(&name, &error),
+        }
+    }
+
+    /// The directory that the image names, or the emptiest one that is online.
+    fn choose_directory(&self, state: &PartitionImage) -> Option<Arc<LogDirectory>> {
+        let assigned = state.directory_of(self.config.node_id);
+        let online = || self.directories.iter().filter(|directory| !directory.is_offline());
+        let count = |directory: &&Arc<LogDirectory>| {
+            self.all().iter().filter(|partition| Arc::ptr_eq(partition.directory(), directory)).count()
+        };
+        let named = online().find(|directory| Some(directory.id()) == assigned);
+        named.or_else(|| online().min_by_key(count)).cloned()
+    }
+
+    fn insert(&self, partition: Arc<Partition>) {
+        let name = partition.name().clone();
+        self.hosted.write().entry(name.topic).or_default().insert(name.partition, partition);
+    }
+
+    fn delete_topic(&self, topic: &TopicImage, now: TimestampMs) {
+        for index in topic.partitions.keys() {
+            self.delete(&TopicPartition::new(topic.name.clone(), *index), now);
+        }
+    }
+
+    /// Takes a partition away: waiters learn of it, the directory is renamed, and removed later.
+    fn delete(&self, name: &TopicPartition, now: TimestampMs) {
+        let mut hosted = self.hosted.write();
+        let Some(topic) = hosted.get_mut(&name.topic) else { return };
+        let Some(partition) = topic.remove(&name.partition) else { return };
+        if topic.is_empty() {
+            hosted.remove(&name.topic);
+        }
+        drop(hosted);
+        let Some(mut log) = partition.close() else { return };
+        let due = TimestampMs(now.0.saturating_add(log.config().file_delete_delay_ms));
+        match log.rename_for_delete(&load::unique()) {
+            Ok(path) => {
+                info!(partition = %name, path = %path.display(), "partition deleted");
+                self.doomed.lock().push(Doomed { log, due });
+            }
+            Err(error) => partition.judge(&error),
+        }
+    }
+
+    /// Removes the directories of deleted partitions whose delay is over.
+    pub(super) fn purge(&self, now: TimestampMs) {
+        let due: Vec<Doomed> = self.doomed.lock().extract_if(.., |doomed| doomed.due <= now).collect();
+        for doomed in due {
+            let path = doomed.log.dir().to_owned();
+            match doomed.log.delete() {
+                Ok(()) => debug!(path = %path.display(), "deleted partition removed"),
+                Err(error) => error!(path = %path.display(), %error, "cannot remove a deleted partition"),
+            }
+        }
+    }
+
+    /// Wakes up everybody who waits for partitions of fenced directories.
+    pub fn directories_failed(&self) {
+        for partition in self.all().iter().filter(|partition| partition.directory().is_offline()) {
+            partition.directory_failed();
+        }
+    }
+}
+
+fn topic_config(config: &Config, image: &MetadataImage, topic: &str) -> TopicConfig {
+    let (broker, cluster) = (image.configs.broker(config.node_id), image.configs.default_broker());
+    let layers = BrokerLayers { broker: &*broker, cluster: &*cluster, fixed: &config.settings };
+    TopicConfig::resolve(&layers, &*image.configs.topic(topic))
+}
+
+fn leadership(config: &Config, state: &PartitionImage, topic: &TopicConfig) -> Leadership {
+    Leadership {
+        leader: state.leader,
+        here: state.leader == config.node_id,
+        epoch: state.leader_epoch,
+        isr: state.isr.clone(),
+        replica_count: state.replicas.len(),
+        min_isr: usize::try_from(topic.min_insync_replicas).unwrap_or(1),
+        flushed: topic.log.flush_messages == 1,
+    }
+}
+
+/// What is to be opened, and where: in the directory that has it, else in the one that the image names, else in the
+/// emptiest.
+fn jobs(
+    config: &Arc<Config>,
+    directories: &[Arc<LogDirectory>],
+    found: &mut [Found],
+    image: &MetadataImage,
+) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for topic in image.topics.iter() {
+        let resolved = topic_config(config, image, &topic.name);
+        for (index, state) in &topic.partitions {
+            if !state.replicas.contains(&config.node_id) {
+                continue;
+            }
+            let name = TopicPartition::new(topic.name.clone(), *index);
+            let assigned = state.directory_of(config.node_id);
+            let has = found.iter_mut().position(|found| found.take(&name, topic.id));
+            let named = || found.iter().position(|found| Some(found.directory.id()) == assigned);
+            let lost = || directories.iter().any(|dir| dir.is_offline() && Some(dir.id()) == assigned);
+            let emptiest = || (0..found.len()).min_by_key(|at| found.get(*at).map_or(0, Found::len));
+            let place = has.or_else(named).or_else(|| if lost() { None } else { emptiest() });
+            let Some(found) = place.and_then(|at| found.get(at)) else {
+                error!(partition = %name, "its log directory is offline");
+                continue;
+            };
+            jobs.push(Job {
+                topic_id: topic.id,
+                directory: Arc::clone(&found.directory),
+                topic: resolved.clone(),
+                opening: found.opening(&name),
+                high_watermark: found.high_watermark(&name),
+                leadership: leadership(config, state, &resolved),
+                name,
+            });
+        }
+    }
+    jobs
+}
+
+fn open_all(jobs: Vec<Job>, threads: usize, now: TimestampMs) -> Vec<Arc<Partition>> {
+    let threads = threads.min(jobs.len());
+    let queue = Mutex::new(jobs.into_iter());
+    let work = || {
+        let next = || queue.lock().next();
+        std::iter::from_fn(next).filter_map(|job| job.run(now)).collect::<Vec<_>>()
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut opened = work();
+        for worker in workers {
+            match worker.join() {
+                Ok(partitions) => opened.extend(partitions),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        opened
+    })
+}
+
+impl Job {
+    fn run(self, now: TimestampMs) -> Option<Arc<Partition>> {
+        let Self { name, topic_id, directory, topic, opening, high_watermark, leadership } = self;
+        if directory.is_offline() {
+            return None;
+        }
+        match load::open(&directory, &name, topic_id, topic.log, opening, now) {
+            Ok(log) => Some(Partition::new(name, topic_id, directory, log, leadership, high_watermark)),
+            Err(error @ LogError::Corrupt { .. }) => {
+                error!(partition = %name, %error, "partition cannot be opened");
+                directory.fence(&error.to_string());
+                None
+            }
+            Err(error) => {
+                directory.fence(&error.to_string());
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! What is done to partitions in the background: retention, flushes, checkpoints, expiry of producers; and the last of
+//! each when the node stops.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_log::checkpoint::CleanShutdown;
+use ottla_log::{LogError, Offset, TimestampMs};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::load::{Checkpoint, Checkpoints};
+use super::{LogDirectory, Partition, Partitions};
+use crate::clock;
+use crate::config::LogTasks;
+
+/// How often deleted files whose delay is over are looked for.
+const PURGE: Duration = Duration::from_secs(10);
+/// Longer intervals mean never.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The background work on all partitions.
+#[derive(Debug)]
+pub struct Upkeep;
+
+impl Upkeep {
+    /// Starts the periodic tasks; they end with `stopping`.
+    pub fn start(
+        partitions: &Arc<Partitions>,
+        tasks: &LogTasks,
+        producer_check: Duration,
+        stopping: &CancellationToken,
+        tracker: &TaskTracker,
+    ) {
+        let periodic = |interval: Duration, delay: Duration, work: fn(&Partitions)| {
+            if interval < NEVER {
+                let task = periodically(Arc::clone(partitions), interval, delay, work, stopping.clone());
+                tracker.spawn(task);
+            }
+        };
+        let delay = tasks.initial_delay;
+        periodic(tasks.retention_check_interval, delay, |partitions| partitions.retain(clock::now()));
+        periodic(tasks.flush_check_interval, delay, |partitions| partitions.flush_due(clock::now()));
+        periodic(PURGE, PURGE, |partitions| partitions.purge_files(clock::now()));
+        periodic(producer_check, producer_check, |partitions| partitions.expire_producers(clock::now()));
+        let every = tasks.recovery_checkpoint_interval;
+        periodic(every, delay, |partitions| partitions.checkpoint(Kind::RecoveryPoint));
+        let every = tasks.start_checkpoint_interval;
+        periodic(every, delay, |partitions| partitions.checkpoint(Kind::LogStart));
+        let every = tasks.high_watermark_checkpoint_interval;
+        periodic(every, every, |partitions| partitions.checkpoint(Kind::HighWatermark));
+    }
+}
+
+async fn periodically(
+    partitions: Arc<Partitions>,
+    interval: Duration,
+    delay: Duration,
+    work: fn(&Partitions),
+    stopping: CancellationToken,
+) {
+    let mut next = delay.max(Duration::from_millis(1));
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(next) => {}
+        }
+        let partitions = Arc::clone(&partitions);
+        if tokio::task::spawn_blocking(move || work(&partitions)).await.is_err() {
+            warn!("a background task over the partitions panicked");
+        }
+        next = interval;
+    }
+}
+
+/// The checkpoint files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    RecoveryPoint,
+    LogStart,
+    HighWatermark,
+}
+
+impl Kind {
+    fn of(self, partition: &Partition) -> Option<Offset> {
+        match self {
+            Self::RecoveryPoint => partition.look(|log| log.recovery_point()),
+            // Only a start that does not follow from the first segment needs to be written down.
+            Self::LogStart => Some(partition.log_start_offset()).filter(|offset| *offset > Offset::ZERO),
+            Self::HighWatermark => Some(partition.high_watermark()),
+        }
+    }
+
+    fn file(self, checkpoints: &mut Checkpoints) -> &mut Checkpoint {
+        match self {
+            Self::RecoveryPoint => &mut checkpoints.recovery_point,
+            Self::LogStart => &mut checkpoints.log_start,
+            Self::HighWatermark => &mut checkpoints.high_watermark,
+        }
+    }
+}
+
+impl Partitions {
+    /// Deletes segments that are too old, too much, or below the log start.
+    pub fn retain(&self, now: TimestampMs) {
+        self.each("retention", |partition| {
+            let high_watermark = partition.high_watermark();
+            let deleted = partition.with_log(|log| log.retain(now, high_watermark)).unwrap_or(Ok(0))?;
+            if deleted > 0 {
+                info!(partition = %partition.name(), segments = deleted, "old segments deleted");
+            }
+            Ok(())
+        });
+    }
+
+    /// Flushes the logs whose `flush.ms` or `flush.messages` asks for it.
+    pub fn flush_due(&self, now: TimestampMs) {
+        self.each("flush", |partition| match partition.look(|log| log.should_flush(now)) {
+            Some(true) => partition.flush(now),
+            _ => Ok(()),
+        });
+    }
+
+    fn purge_files(&self, now: TimestampMs) {
+        self.each("purge", |partition| partition.with_log(|log| log.purge(now)).unwrap_or(Ok(())));
+        self.purge(now);
+    }
+
+    fn expire_producers(&self, now: TimestampMs) {
+        self.each("producer expiry", |partition| {
+            partition.with_log(|log| log.expire_producers(now));
+            Ok(())
+        });
+    }
+
+    /// Runs `work` on every partition of a directory in good health; what fails fences the directory.
+    fn each(&self, task: &str, work: impl Fn(&Arc<Partition>) -> Result<(), LogError>) {
+        for partition in self.all() {
+            if partition.directory().is_offline() {
+                continue;
+            }
+            if let Err(error) = work(&partition) {
+                warn!(partition = %partition.name(), task, %error, "background task failed");
+                partition.judge(&error);
+            }
+        }
+    }
+
+    fn checkpoint(&self, kind: Kind) {
+        let all = self.all();
+        for (directory, checkpoints) in self.checkpoints.lock().iter_mut() {
+            if directory.is_offline() {
+                continue;
+            }
+            let mine = all.iter().filter(|partition| Arc::ptr_eq(partition.directory(), directory));
+            let offsets = mine.filter_map(|partition| {
+                let name = partition.name();
+                Some(((name.topic.to_string(), name.partition), kind.of(partition)?))
+            });
+            if let Err(error) = kind.file(checkpoints).write(offsets.collect::<BTreeMap<_, _>>()) {
+                warn!(directory = %directory.path().display(), ?kind, %error, "checkpoint not written");
+            }
+        }
+    }
+
+    /// Closes everything for good: flush, producer snapshots, checkpoints, and the mark of a clean shutdown where all
+    /// of it worked. `threads` logs at a time.
+    pub fn close(&self, broker_epoch: i64, threads: usize, now: TimestampMs) {
+        let all = self.all();
+        let offsets = Closed::before(&all);
+        let queue = parking_lot::Mutex::new(all.iter());
+        std::thread::scope(|scope| {
+            for _ in 0..threads.clamp(1, all.len().max(1)) {
+                scope.spawn(|| {
+                    let next = || queue.lock().next();
+                    while let Some(partition) = next() {
+                        close_one(partition, now);
+                    }
+                });
+            }
+        });
+        for (directory, checkpoints) in self.checkpoints.lock().iter_mut() {
+            if directory.is_offline() {
+                continue;
+            }
+            if let Err(error) = offsets.write(directory, checkpoints, broker_epoch) {
+                warn!(directory = %directory.path().display(), %error, "shutdown of the directory is not clean");
+            }
+        }
+    }
+}
+
+fn close_one(partition: &Arc<Partition>, now: TimestampMs) {
+    let Some(log) = partition.close() else { return };
+    if partition.directory().is_offline() {
+        return;
+    }
+    if let Err(error) = log.close_clean(now) {
+        warn!(partition = %partition.name(), %error, "log not closed cleanly");
+        partition.judge(&error);
+    }
+}
+
+/// Where the partitions ended, for the checkpoints.
+struct Closed {
+    rows: Vec<(Arc<LogDirectory>, (String, i32), Offset, Offset, Offset)>,
+}
+
+impl Closed {
+    fn before(all: &[Arc<Partition>]) -> Self {
+        let row = |partition: &Arc<Partition>| {
+            let name = partition.name();
+            (
+                Arc::clone(partition.directory()),
+                (name.topic.to_string(), name.partition),
+                partition.log_start_offset(),
+                partition.log_end_offset(),
+                partition.high_watermark(),
+            )
+        };
+        Self { rows: all.iter().map(row).collect() }
+    }
+
+    fn write(
+        &self,
+        directory: &Arc<LogDirectory>,
+        checkpoints: &mut Checkpoints,
+        broker_epoch: i64,
+    ) -> Result<(), LogError> {
+        let mine = || self.rows.iter().filter(|row| Arc::ptr_eq(&row.0, directory));
+        checkpoints.recovery_point.write(mine().map(|row| (row.1.clone(), row.3)).collect())?;
+        let starts = mine().filter(|row| row.2 > Offset::ZERO);
+        checkpoints.log_start.write(starts.map(|row| (row.1.clone(), row.2)).collect())?;
+        checkpoints.high_watermark.write(mine().map(|row| (row.1.clone(), row.4)).collect())?;
+        CleanShutdown { broker_epoch }.write(&**directory.disk(), directory.path())
+    }
+}

@@ -1,0 +1,144 @@
+//! What is read at a scrape: partitions, logs, the metadata image.
+
+use std::fmt::Error;
+use std::sync::Weak;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::broker::Broker;
+
+/// Kafka's number for a broker that serves.
+const RUNNING: i64 = 3;
+
+/// Reads the state of a broker, as long as there is one.
+#[derive(Debug)]
+pub struct BrokerState(pub Weak<Broker>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PartitionLabel {
+    topic: String,
+    partition: i32,
+}
+
+impl Collector for BrokerState {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let Some(broker) = self.0.upgrade() else { return Ok(()) };
+        for (name, help, value) in numbers(&broker) {
+            let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(value).encode(family)?;
+        }
+        logs(&broker, &mut encoder)
+    }
+}
+
+type Number = (&'static str, &'static str, i64);
+
+fn numbers(broker: &Broker) -> Vec<Number> {
+    let mut numbers = replicas(broker);
+    numbers.extend(metadata(broker));
+    let offline = broker.partitions.directories().iter().filter(|directory| directory.is_offline()).count();
+    numbers.push((
+        "kafka_log_logmanager_offlinelogdirectorycount",
+        "Fenced log directories",
+        number(offline),
+    ));
+    numbers.push((
+        "kafka_server_fetchsessioncache_numincrementalfetchsessions",
+        "Open fetch sessions",
+        number(broker.fetch_sessions.len()),
+    ));
+    let state = if broker.is_ready() { RUNNING } else { 1 };
+    numbers.push(("kafka_server_kafkaserver_brokerstate", "3 when the broker serves", state));
+    numbers
+}
+
+fn replicas(broker: &Broker) -> Vec<Number> {
+    let all = broker.partitions.all();
+    let count = |which: &dyn Fn(&crate::partition::Leadership) -> bool| {
+        number(all.iter().filter(|partition| which(&partition.leadership())).count())
+    };
+    let offline = all.iter().filter(|partition| partition.directory().is_offline()).count();
+    vec![
+        ("kafka_server_replicamanager_partitioncount", "Partitions hosted", number(all.len())),
+        ("kafka_server_replicamanager_leadercount", "Partitions led", count(&|l| l.here)),
+        (
+            "kafka_server_replicamanager_underreplicatedpartitions",
+            "Led partitions with replicas out of sync",
+            count(&|l| l.here && l.isr.len() < l.replica_count),
+        ),
+        (
+            "kafka_server_replicamanager_underminisrpartitioncount",
+            "Led partitions below min.insync.replicas",
+            count(&|l| l.here && l.isr.len() < l.min_isr),
+        ),
+        (
+            "kafka_server_replicamanager_atminisrpartitioncount",
+            "Led partitions at min.insync.replicas",
+            count(&|l| l.here && l.isr.len() == l.min_isr),
+        ),
+        (
+            "kafka_server_replicamanager_offlinereplicacount",
+            "Partitions in fenced directories",
+            number(offline),
+        ),
+    ]
+}
+
+fn metadata(broker: &Broker) -> Vec<Number> {
+    let image = broker.image();
+    let brokers = || image.cluster.brokers.values();
+    let partitions = || image.topics.iter().flat_map(|topic| topic.partitions.values());
+    let active = i64::from(broker.config.roles.controller);
+    vec![
+        ("kafka_controller_kafkacontroller_activecontrollercount", "1 on the active controller", active),
+        (
+            "kafka_controller_kafkacontroller_activebrokercount",
+            "Brokers that are not fenced",
+            number(brokers().filter(|broker| !broker.fenced).count()),
+        ),
+        (
+            "kafka_controller_kafkacontroller_fencedbrokercount",
+            "Fenced brokers",
+            number(brokers().filter(|broker| broker.fenced).count()),
+        ),
+        ("kafka_controller_kafkacontroller_globaltopiccount", "Topics", number(image.topics.len())),
+        ("kafka_controller_kafkacontroller_globalpartitioncount", "Partitions", number(partitions().count())),
+        (
+            "kafka_controller_kafkacontroller_offlinepartitionscount",
+            "Partitions without a leader",
+            number(partitions().filter(|partition| partition.leader < 0).count()),
+        ),
+    ]
+}
+
+/// A metric of a log: its name, what it says, and how to read it.
+type LogMetric = (&'static str, &'static str, fn(&crate::partition::Partition) -> i64);
+
+const LOG_METRICS: [LogMetric; 4] = [
+    ("kafka_log_log_size", "Bytes in the log", |partition| {
+        i64::try_from(partition.size()).unwrap_or(i64::MAX)
+    }),
+    ("kafka_log_log_numlogsegments", "Segments of the log", |partition| number(partition.segment_count())),
+    ("kafka_log_log_logstartoffset", "First offset", |partition| partition.log_start_offset().0),
+    ("kafka_log_log_logendoffset", "Next offset", |partition| partition.log_end_offset().0),
+];
+
+fn logs(broker: &Broker, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+    let all = broker.partitions.all();
+    for (name, help, read) in LOG_METRICS {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for partition in &all {
+            let id = partition.name();
+            let label = PartitionLabel { topic: id.topic.to_string(), partition: id.partition };
+            ConstGauge::new(read(partition)).encode(family.encode_family(&label)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
-use crate::codec::{DecodeError, EncodeError};
+use crate::codec::{DecodeError, EncodeError, EncodeFault};
 use crate::message::{Message, decode_exact, encode_to_bytes};
 
 pub use crate::generated::registry::SCHEMAS;
@@ -84,6 +84,16 @@ impl Schema {
         to: i16,
     ) -> Result<Result<Bytes, EncodeError>, DecodeError> {
         (self.recode)(bytes, from, to)
+    }
+
+    /// Whether bytes that can be read can also be written, and stay the same from then on. True for bytes that cannot
+    /// be read, and for a tag that occurs twice, which is read as Kafka does but never written.
+    pub fn settles(&self, bytes: Bytes, version: i16) -> bool {
+        match self.recode(bytes, version, version) {
+            Ok(Ok(written)) => self.recode(written.clone(), version, version) == Ok(Ok(written)),
+            Ok(Err(error)) => matches!(error.fault, EncodeFault::DuplicateTag(_)),
+            Err(_) => true,
+        }
     }
 
     /// The message with every field at its default.

@@ -1,5 +1,7 @@
 //! What a group request can be refused with.
 
+use ottla_wire::ErrorCode;
+
 /// A refusal by the group coordinator; each variant is one Kafka error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum GroupError {
@@ -52,3 +54,38 @@ pub enum GroupError {
 
 /// The outcome of a write to the offsets topic.
 pub type WriteResult = Result<(), GroupError>;
+
+impl GroupError {
+    /// The code on the wire.
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Self::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
+            Self::FencedInstanceId => ErrorCode::FencedInstanceId,
+            Self::GroupIdNotFound => ErrorCode::GroupIdNotFound,
+            Self::GroupMaxSizeReached => ErrorCode::GroupMaxSizeReached,
+            Self::IllegalGeneration => ErrorCode::IllegalGeneration,
+            Self::InconsistentGroupProtocol => ErrorCode::InconsistentGroupProtocol,
+            Self::InvalidGroupId => ErrorCode::InvalidGroupId,
+            Self::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
+            Self::LoadInProgress => ErrorCode::CoordinatorLoadInProgress,
+            Self::MemberIdRequired => ErrorCode::MemberIdRequired,
+            Self::NotCoordinator => ErrorCode::NotCoordinator,
+            Self::OffsetMetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
+            Self::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+            Self::UnknownMemberId => ErrorCode::UnknownMemberId,
+            Self::UnknownServerError => ErrorCode::UnknownServerError,
+        }
+    }
+
+    /// What a client is told when the offsets topic refused a write.
+    pub fn from_append(error: ErrorCode) -> Self {
+        match error {
+            ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => Self::NotCoordinator,
+            ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::NotEnoughReplicas
+            | ErrorCode::NotEnoughReplicasAfterAppend
+            | ErrorCode::RequestTimedOut => Self::CoordinatorNotAvailable,
+            _ => Self::UnknownServerError,
+        }
+    }
+}

@@ -8,15 +8,19 @@
 //! ```
 
 pub mod classic;
+mod coordinator;
 mod error;
 pub mod load;
 pub mod log;
 pub mod offsets;
+pub mod placement;
 pub mod record;
 mod runner;
 pub mod shard;
 pub mod timers;
+pub mod topic;
 
+pub use coordinator::Coordinator;
 pub use error::{GroupError, WriteResult};
 
 pub use ottla_wire::Str;

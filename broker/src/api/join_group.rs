@@ -5,15 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_wire::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla_wire::messages::join_group_response::{JoinGroupResponse, JoinGroupResponseMember};
-use ottla_wire::{ErrorCode, Str};
+use ottla_wire::{ErrorCode, Str, Uuid};
 
 use super::RequestContext;
 use crate::broker::Broker;
 use crate::group::classic::{Join, Joined, JoinedMember, Protocol, Token};
 use crate::group::record::owned;
 use crate::group::shard::{Request, ShardAnswer};
-use crate::random::random_member_suffix;
 use crate::security::{Operation, Resource};
+use crate::storage::random_uuid;
 
 /// From this version on a dynamic member joins in two steps.
 const KNOWN_MEMBER_ID: i16 = 4;
@@ -32,8 +32,11 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Joi
     if group.is_empty() {
         return refusal(context, member_id, ErrorCode::InvalidGroupId);
     }
+    let Ok(unique) = random_uuid() else {
+        return refusal(context, member_id, ErrorCode::UnknownServerError);
+    };
     let id = group.clone();
-    let join = |token| Request::Join { group, join: join(context, &request, token) };
+    let join = |token| Request::Join { group, join: join(context, &request, unique, token) };
     match broker.groups.ask(&id, join).await {
         Ok(ShardAnswer::Join(Ok(joined))) => response(context, joined),
         Ok(ShardAnswer::Join(Err(refused))) => refusal(context, refused.member_id, refused.error.code()),
@@ -42,7 +45,7 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Joi
     }
 }
 
-fn join(context: &RequestContext, request: &JoinGroupRequest, token: Token) -> Join {
+fn join(context: &RequestContext, request: &JoinGroupRequest, unique: Uuid, token: Token) -> Join {
     let client_id = context.client_id.as_ref().map(owned).unwrap_or_default();
     let instance_id = request.group_instance_id.as_ref().map(owned);
     let named_after = instance_id.as_ref().unwrap_or(&client_id);
@@ -50,7 +53,7 @@ fn join(context: &RequestContext, request: &JoinGroupRequest, token: Token) -> J
     Join {
         token,
         member_id: owned(&request.member_id),
-        fresh_member_id: format!("{named_after}-{}", random_member_suffix()).into(),
+        fresh_member_id: format!("{named_after}-{}", hyphenated(unique)).into(),
         instance_id,
         client_host: owned(&context.client_host),
         protocol_type: owned(&request.protocol_type),
@@ -62,6 +65,18 @@ fn join(context: &RequestContext, request: &JoinGroupRequest, token: Token) -> J
         reason: request.reason.as_ref().map(owned),
         client_id,
     }
+}
+
+/// The id as UUIDs are usually written.
+fn hyphenated(id: Uuid) -> String {
+    let mut text = String::with_capacity(36);
+    for (index, byte) in id.as_bytes().iter().enumerate() {
+        if [4, 6, 8, 10].contains(&index) {
+            text.push('-');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
 }
 
 /// Copies that outlive the request's frame; of a name that is given twice the first counts.
@@ -102,4 +117,15 @@ fn refusal(context: &RequestContext, member_id: Str, error: ErrorCode) -> JoinGr
 
 fn protocol_name(context: &RequestContext, name: Option<Str>) -> Option<Str> {
     if context.api_version < NULLABLE_PROTOCOL { Some(name.unwrap_or_default()) } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_written_as_usual() {
+        let id = Uuid::from_bytes([0x5a, 0x92, 0x7d, 3, 0x7d, 0xc0, 0x44, 0x86, 0xe4, 0x5f, 0xa5, 0x31, 0xf0, 8, 0xee, 9]);
+        assert_eq!(hyphenated(id), "5a927d03-7dc0-4486-e45f-a531f008ee09");
+    }
 }

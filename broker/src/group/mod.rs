@@ -23,4 +23,6 @@ pub mod topic;
 pub use coordinator::Coordinator;
 pub use error::{GroupError, WriteResult};
 
+pub use topic::offsets_topic;
+
 pub use ottla_wire::Str;

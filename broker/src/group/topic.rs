@@ -15,7 +15,8 @@ const TIMEOUT_MS: i32 = 30_000;
 /// # Errors
 /// The controller refuses, because there are fewer brokers than replicas for example.
 pub async fn create_offsets_topic(controller: &ControllerHandle, config: &Config) -> Result<(), ErrorCode> {
-    let response = controller.create_topics(request(config)).await;
+    let request = CreateTopicsRequest { topics: vec![offsets_topic(config)], timeout_ms: TIMEOUT_MS, ..Default::default() };
+    let response = controller.create_topics(request).await;
     let Some(result) = response.topics.first() else {
         return Err(ErrorCode::UnknownServerError);
     };
@@ -31,13 +32,14 @@ pub async fn create_offsets_topic(controller: &ControllerHandle, config: &Config
     }
 }
 
-fn request(config: &Config) -> CreateTopicsRequest {
+/// The topic as the node's settings want it.
+pub fn offsets_topic(config: &Config) -> CreatableTopic {
     let setting = |name: &str, value: String| CreatableTopicConfig {
         name: name.into(),
         value: Some(value.into()),
         ..Default::default()
     };
-    let topic = CreatableTopic {
+    CreatableTopic {
         name: OFFSETS_TOPIC.into(),
         num_partitions: config.offsets.num_partitions,
         replication_factor: config.offsets.replication_factor,
@@ -47,6 +49,5 @@ fn request(config: &Config) -> CreateTopicsRequest {
             setting("segment.bytes", config.offsets.segment_bytes.to_string()),
         ],
         ..Default::default()
-    };
-    CreateTopicsRequest { topics: vec![topic], timeout_ms: TIMEOUT_MS, ..Default::default() }
+    }
 }

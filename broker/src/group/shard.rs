@@ -6,6 +6,8 @@
 
 mod expiry;
 mod offsets;
+#[cfg(test)]
+mod properties;
 mod replay;
 mod requests;
 #[cfg(test)]

@@ -39,6 +39,9 @@ impl Shard {
         for id in self.offsets.groups().cloned().collect::<Vec<_>>() {
             self.groups.entry(id.clone()).or_insert_with(|| ClassicGroup::new(id, now));
         }
+        // A group without a record was there for its offsets alone.
+        let offsets = &self.offsets;
+        self.groups.retain(|id, group| group.is_persisted() || offsets.has_any(id));
         let limits = self.config.limits;
         for id in self.groups.keys().cloned().collect::<Vec<_>>() {
             self.with_group(&id, now, out, |group, effects| group.on_loaded(&limits, now, effects));

@@ -19,6 +19,7 @@ use crate::api::fetch::Sessions;
 use crate::clock;
 use crate::config::Config;
 use crate::controller::ControllerHandle;
+use crate::group::Coordinator;
 use crate::partition::{Partition, Partitions};
 use crate::security::{Action, Authoriser, Operation, Resource};
 use crate::telemetry::Metrics;
@@ -41,6 +42,8 @@ pub struct Broker {
     pub partitions: Arc<Partitions>,
     /// Fetch sessions.
     pub fetch_sessions: Sessions,
+    /// The groups whose coordinator this node is.
+    pub groups: Coordinator,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
     /// Everything that is counted.
@@ -105,6 +108,7 @@ impl Broker {
     fn apply(&self, new: Arc<MetadataImage>) {
         let old = self.image();
         self.partitions.apply(&old, &new, clock::now());
+        self.groups.apply(&old, &new);
         for topic in old.topics.iter() {
             if new.topics.by_name(&topic.name).is_none() {
                 self.metrics.topics.forget(&topic.name);

@@ -47,7 +47,11 @@ async fn topic_id(client: &mut Client, topic: &str) -> Uuid {
 }
 
 fn join(group: &str, member_id: &str, instance_id: Option<&str>) -> JoinGroupRequest {
-    let protocol = JoinGroupRequestProtocol { name: "range".into(), metadata: vec![1, 2, 3].into(), ..Default::default() };
+    let protocol = JoinGroupRequestProtocol {
+        name: "range".into(),
+        metadata: vec![1, 2, 3].into(),
+        ..Default::default()
+    };
     JoinGroupRequest {
         group_id: group.into(),
         session_timeout_ms: 10_000,
@@ -136,10 +140,20 @@ async fn commit(
 }
 
 /// The committed offset and metadata of partition 0, or the error.
-async fn fetch(client: &mut Client, group: &str, topic: (&str, Uuid), version: i16) -> Result<(i64, String), i16> {
+async fn fetch(
+    client: &mut Client,
+    group: &str,
+    topic: (&str, Uuid),
+    version: i16,
+) -> Result<(i64, String), i16> {
     if version < 8 {
-        let wanted = OffsetFetchRequestTopic { name: topic.0.into(), partition_indexes: vec![0], ..Default::default() };
-        let request = OffsetFetchRequest { group_id: group.into(), topics: Some(vec![wanted]), ..Default::default() };
+        let wanted = OffsetFetchRequestTopic {
+            name: topic.0.into(),
+            partition_indexes: vec![0],
+            ..Default::default()
+        };
+        let request =
+            OffsetFetchRequest { group_id: group.into(), topics: Some(vec![wanted]), ..Default::default() };
         let response = client.call(&request, version).await;
         assert_eq!(response.error_code, 0);
         let partition = &response.topics[0].partitions[0];
@@ -152,7 +166,8 @@ async fn fetch(client: &mut Client, group: &str, topic: (&str, Uuid), version: i
         partition_indexes: vec![0],
         ..Default::default()
     };
-    let wanted = OffsetFetchRequestGroup { group_id: group.into(), topics: Some(vec![wanted]), ..Default::default() };
+    let wanted =
+        OffsetFetchRequestGroup { group_id: group.into(), topics: Some(vec![wanted]), ..Default::default() };
     let request = OffsetFetchRequest { groups: vec![wanted], require_stable: true, ..Default::default() };
     let response = client.call(&request, version).await;
     assert_eq!(response.groups[0].error_code, 0);
@@ -221,7 +236,11 @@ async fn offsets_are_stored_and_told_in_every_version_and_survive_a_restart() {
         assert_eq!(commit(&mut client, &group, None, topic, 100 + i64::from(version), version).await, 0);
         for reading in 1..=10 {
             let found = fetch(&mut client, &group, topic, reading).await;
-            assert_eq!(found, Ok((100 + i64::from(version), "note".to_owned())), "written {version}, read {reading}");
+            assert_eq!(
+                found,
+                Ok((100 + i64::from(version), "note".to_owned())),
+                "written {version}, read {reading}"
+            );
         }
     }
     node.stop().await;
@@ -353,7 +372,8 @@ async fn coordinators_are_found_in_every_version_and_nonsense_is_refused() {
             assert_eq!(keys, [("g", 0, port), ("other", 0, port)]);
         }
     }
-    let share = FindCoordinatorRequest { key_type: 2, coordinator_keys: vec!["g:x:0".into()], ..Default::default() };
+    let share =
+        FindCoordinatorRequest { key_type: 2, coordinator_keys: vec!["g:x:0".into()], ..Default::default() };
     assert_eq!(client.call(&share, 6).await.coordinators[0].error_code, ErrorCode::InvalidRequest.code());
 
     assert_eq!(client.call(&join("", "", None), 9).await.error_code, ErrorCode::InvalidGroupId.code());
@@ -383,7 +403,8 @@ async fn offsets_of_a_deleted_topic_are_forgotten() {
     let topic = ("t", topic_id(&mut client, "t").await);
     ready(&mut client, "g").await;
     assert_eq!(commit(&mut client, "g", None, topic, 7, 9).await, 0);
-    let delete = DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 10_000, ..Default::default() };
+    let delete =
+        DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 10_000, ..Default::default() };
     assert_eq!(client.call(&delete, 5).await.responses[0].error_code, 0);
     for _ in 0..200 {
         if fetch_all(&mut client, "g", 7).await == (0, Vec::new()) {

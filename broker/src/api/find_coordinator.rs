@@ -52,7 +52,12 @@ pub async fn handle(
     }
 }
 
-async fn find(broker: &Arc<Broker>, context: &RequestContext, key_type: i8, key: &str) -> Result<Node, ErrorCode> {
+async fn find(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    key_type: i8,
+    key: &str,
+) -> Result<Node, ErrorCode> {
     match key_type {
         GROUP => {
             if !broker.allows(context, Operation::Describe, Resource::Group(key)) {
@@ -71,9 +76,15 @@ async fn find(broker: &Arc<Broker>, context: &RequestContext, key_type: i8, key:
     }
 }
 
-async fn group_coordinator(broker: &Arc<Broker>, context: &RequestContext, group: &str) -> Result<Node, ErrorCode> {
+async fn group_coordinator(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    group: &str,
+) -> Result<Node, ErrorCode> {
     if broker.image().topics.by_name(OFFSETS_TOPIC).is_none() {
-        create_offsets_topic(&broker.controller, &broker.config).await.map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
+        create_offsets_topic(&broker.controller, &broker.config)
+            .await
+            .map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
         broker.catch_up().await;
     }
     let image = broker.image();

@@ -14,12 +14,20 @@ use crate::group::shard::{Request, ShardAnswer};
 use crate::security::{Operation, Resource};
 
 /// Keeps a member's session alive, or tells it to join again.
-pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: HeartbeatRequest) -> HeartbeatResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    request: HeartbeatRequest,
+) -> HeartbeatResponse {
     let error = beat(broker, context, &request).await.err().unwrap_or(ErrorCode::None);
     HeartbeatResponse { error_code: error.code(), ..Default::default() }
 }
 
-async fn beat(broker: &Arc<Broker>, context: &RequestContext, request: &HeartbeatRequest) -> Result<(), ErrorCode> {
+async fn beat(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    request: &HeartbeatRequest,
+) -> Result<(), ErrorCode> {
     let group = owned(&request.group_id);
     if !broker.allows(context, Operation::Read, Resource::Group(&group)) {
         return Err(ErrorCode::GroupAuthorizationFailed);

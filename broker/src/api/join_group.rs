@@ -23,7 +23,11 @@ const NULLABLE_PROTOCOL: i16 = 7;
 const SKIP_ASSIGNMENT: i16 = 9;
 
 /// Lets a member into a group; the answer waits for the others.
-pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: JoinGroupRequest) -> JoinGroupResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    request: JoinGroupRequest,
+) -> JoinGroupResponse {
     let member_id = request.member_id.clone();
     let group = owned(&request.group_id);
     if !broker.allows(context, Operation::Read, Resource::Group(&group)) {
@@ -59,7 +63,11 @@ fn join(context: &RequestContext, request: &JoinGroupRequest, unique: Uuid, toke
         protocol_type: owned(&request.protocol_type),
         protocols: protocols(&request.protocols),
         session_timeout_ms: request.session_timeout_ms,
-        rebalance_timeout_ms: if has_rebalance_timeout { request.rebalance_timeout_ms } else { request.session_timeout_ms },
+        rebalance_timeout_ms: if has_rebalance_timeout {
+            request.rebalance_timeout_ms
+        } else {
+            request.session_timeout_ms
+        },
         requires_known_member_id: context.api_version >= KNOWN_MEMBER_ID,
         supports_skip_assignment: context.api_version >= SKIP_ASSIGNMENT,
         reason: request.reason.as_ref().map(owned),
@@ -125,7 +133,9 @@ mod tests {
 
     #[test]
     fn ids_are_written_as_usual() {
-        let id = Uuid::from_bytes([0x5a, 0x92, 0x7d, 3, 0x7d, 0xc0, 0x44, 0x86, 0xe4, 0x5f, 0xa5, 0x31, 0xf0, 8, 0xee, 9]);
+        let id = Uuid::from_bytes([
+            0x5a, 0x92, 0x7d, 3, 0x7d, 0xc0, 0x44, 0x86, 0xe4, 0x5f, 0xa5, 0x31, 0xf0, 8, 0xee, 9,
+        ]);
         assert_eq!(hyphenated(id), "5a927d03-7dc0-4486-e45f-a531f008ee09");
     }
 }

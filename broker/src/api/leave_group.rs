@@ -17,7 +17,11 @@ use crate::security::{Operation, Resource};
 const MANY_MEMBERS: i16 = 3;
 
 /// Takes members out of a group.
-pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: LeaveGroupRequest) -> LeaveGroupResponse {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    request: LeaveGroupRequest,
+) -> LeaveGroupResponse {
     let members = members(context, &request);
     match leave(broker, context, &request, &members).await {
         Ok(fates) if context.api_version >= MANY_MEMBERS => {
@@ -53,9 +57,10 @@ async fn leave(
     });
     let (id, leaving) = (group.clone(), leaving.collect());
     match broker.groups.ask(&id, |token| Request::Leave { token, group, leaving }).await {
-        Ok(ShardAnswer::Leave(Ok(fates))) => {
-            Ok(fates.into_iter().map(|fate| fate.err().map_or(ErrorCode::None, |error| error.code())).collect())
-        }
+        Ok(ShardAnswer::Leave(Ok(fates))) => Ok(fates
+            .into_iter()
+            .map(|fate| fate.err().map_or(ErrorCode::None, |error| error.code()))
+            .collect()),
         Ok(ShardAnswer::Leave(Err(error))) | Err(error) => Err(error.code()),
         Ok(_) => Err(ErrorCode::UnknownServerError),
     }

@@ -8,8 +8,8 @@ use ottla_wire::messages::offset_fetch_request::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
 use ottla_wire::messages::offset_fetch_response::{
-    OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
-    OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+    OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition,
+    OffsetFetchResponsePartitions, OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
 use ottla_wire::{ErrorCode, Str, Uuid};
 
@@ -92,7 +92,8 @@ async fn fetch_all(
 ) -> Result<Vec<OffsetFetchResponseTopics>, ErrorCode> {
     let fetched = ask(broker, context, request, None, require_stable).await?;
     let image = broker.image();
-    let visible = |topic: &FetchedTopic| broker.allows(context, Operation::Describe, Resource::Topic(&topic.name));
+    let visible =
+        |topic: &FetchedTopic| broker.allows(context, Operation::Describe, Resource::Topic(&topic.name));
     let identified = |topic: FetchedTopic| {
         let topic_id = image.topics.by_name(&topic.name).map_or(Uuid::ZERO, |topic| topic.id);
         // A client that knows topics by their ids could not make sense of one without.

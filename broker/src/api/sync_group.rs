@@ -18,8 +18,14 @@ use crate::security::{Operation, Resource};
 const NAMES_PROTOCOL: i16 = 5;
 
 /// Takes the leader's assignment; gives each member its own, once it is written.
-pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: SyncGroupRequest) -> SyncGroupResponse {
-    if context.api_version >= NAMES_PROTOCOL && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
+pub async fn handle(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    request: SyncGroupRequest,
+) -> SyncGroupResponse {
+    if context.api_version >= NAMES_PROTOCOL
+        && (request.protocol_type.is_none() || request.protocol_name.is_none())
+    {
         return refusal(ErrorCode::InconsistentGroupProtocol);
     }
     let group = owned(&request.group_id);

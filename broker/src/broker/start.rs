@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::controller::{
     BrokerRegistration, ControllerError, ControllerHandle, ControllerIdentity, ControllerSettings,
 };
+use crate::group::Coordinator;
 use crate::net::{BindError, ConnectionSlots, Listener, MemoryBudget, SocketOptions};
 use crate::partition::{LogDirectory, Partitions, Upkeep};
 use crate::security::AllowAll;
@@ -189,6 +190,8 @@ async fn assemble(
     let (loading, placed) = (Arc::clone(config), Arc::clone(&image));
     let load = move || load(loading, directories, &placed);
     let partitions = tokio::task::spawn_blocking(load).await.map_err(std::io::Error::other)??;
+    let groups = Coordinator::new(config, Arc::clone(&partitions));
+    groups.apply(&MetadataImage::default(), &image);
     let slots = usize::try_from(config.fetch.session_slots).unwrap_or(0);
     let seed = u64::from_be_bytes(*identity.incarnation_id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
     Ok(Arc::new(Broker {
@@ -198,6 +201,7 @@ async fn assemble(
         controller,
         partitions,
         fetch_sessions: Sessions::new(slots, seed),
+        groups,
         producer_ids: ProducerIds::default(),
         metrics: Metrics::default(),
         authoriser: Arc::new(AllowAll),

@@ -19,6 +19,7 @@ impl Node {
         let began = Instant::now();
         info!("broker stopping");
         self.broker.stopping.cancel();
+        self.broker.groups.stop();
         self.connections.close();
         if tokio::time::timeout(DRAIN, self.connections.wait()).await.is_err() {
             warn!(connections = self.connections.len(), "connections did not finish in time");

@@ -81,7 +81,9 @@ impl Coordinator {
         routes.count = topic.map_or(0, |topic| i32::try_from(topic.partitions.len()).unwrap_or(0));
         routes.hosted.retain(|index, hosted| {
             let state = topic.filter(|topic| topic.id == hosted.topic_id);
-            let kept = state.and_then(|topic| topic.partitions.get(index)).is_some_and(|state| self.leads(state, hosted));
+            let kept = state
+                .and_then(|topic| topic.partitions.get(index))
+                .is_some_and(|state| self.leads(state, hosted));
             if !kept {
                 hosted.stop.cancel();
             }
@@ -91,7 +93,9 @@ impl Coordinator {
             for (index, state) in &topic.partitions {
                 if state.leader == self.node_id && !routes.hosted.contains_key(index) {
                     if let Some(partition) = self.partitions.find(OFFSETS_TOPIC, *index) {
-                        routes.hosted.insert(*index, self.host(*index, topic.id, state.leader_epoch, partition));
+                        routes
+                            .hosted
+                            .insert(*index, self.host(*index, topic.id, state.leader_epoch, partition));
                     }
                 }
             }
@@ -121,14 +125,22 @@ impl Coordinator {
 
     /// Whether all partitions that are led here have been loaded.
     pub fn is_loaded(&self) -> bool {
-        self.routes.lock().hosted.values().all(|hosted| hosted.ready.load(Ordering::Acquire) || hosted.messages.is_closed())
+        self.routes
+            .lock()
+            .hosted
+            .values()
+            .all(|hosted| hosted.ready.load(Ordering::Acquire) || hosted.messages.is_closed())
     }
 
     /// Asks the coordinator of `group`; `request` is given the token that the request must carry.
     ///
     /// # Errors
     /// The group is not coordinated here, or not yet.
-    pub async fn ask(&self, group: &str, request: impl FnOnce(Token) -> Request) -> Result<ShardAnswer, GroupError> {
+    pub async fn ask(
+        &self,
+        group: &str,
+        request: impl FnOnce(Token) -> Request,
+    ) -> Result<ShardAnswer, GroupError> {
         let messages = self.route(group)?;
         let token = Token(self.tokens.fetch_add(1, Ordering::Relaxed));
         let (reply, answer) = oneshot::channel();
@@ -225,12 +237,16 @@ impl OffsetsLog for PartitionLog {
             tracing::error!(partition = %self.0.name(), offset, %error, "cannot read group state");
             GroupError::NotCoordinator
         };
-        let read = self.0.read(Offset(offset), max_bytes, Isolation::LogEnd, true).map_err(|error| failed(&error))?;
+        let read = self
+            .0
+            .read(Offset(offset), max_bytes, Isolation::LogEnd, true)
+            .map_err(|error| failed(&error))?;
         match read.records {
             Records::Bytes(bytes) => Ok(bytes),
             Records::Region(region) => {
                 let mut buffer = vec![0; region.len];
-                let read = std::os::unix::fs::FileExt::read_exact_at(&*region.file, &mut buffer, region.position);
+                let read =
+                    std::os::unix::fs::FileExt::read_exact_at(&*region.file, &mut buffer, region.position);
                 read.map(|()| buffer.into()).map_err(|error| failed(&error))
             }
         }

@@ -52,7 +52,12 @@ pub enum LoadError {
 ///
 /// # Errors
 /// When it cannot be read; the shard must not be used then.
-pub fn replay_log(shard: &mut Shard, log: &impl OffsetsLog, buffer: usize, now: Now) -> Result<i64, LoadError> {
+pub fn replay_log(
+    shard: &mut Shard,
+    log: &impl OffsetsLog,
+    buffer: usize,
+    now: Now,
+) -> Result<i64, LoadError> {
     let (mut offset, end) = log.bounds();
     while offset < end {
         let bytes = log.read(offset, buffer).map_err(|source| LoadError::Read { offset, source })?;

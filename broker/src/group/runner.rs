@@ -84,7 +84,8 @@ impl<L: OffsetsLog> Runner<L> {
         };
         let groups = shard.groups().count();
         tracing::info!(partition = self.partition, groups, elapsed = ?started.elapsed(), "offsets partition loaded");
-        let mut session = Session { shard, log: Arc::clone(&self.log), clock: self.clock, waiting: HashMap::new() };
+        let mut session =
+            Session { shard, log: Arc::clone(&self.log), clock: self.clock, waiting: HashMap::new() };
         session.act(Shard::on_loaded);
         self.ready.store(true, Ordering::Release);
         self.serve(&mut session).await;
@@ -94,7 +95,8 @@ impl<L: OffsetsLog> Runner<L> {
     }
 
     async fn load(&self) -> Option<Shard> {
-        let (log, config, clock, buffer) = (Arc::clone(&self.log), self.config, self.clock, self.load_buffer_bytes);
+        let (log, config, clock, buffer) =
+            (Arc::clone(&self.log), self.config, self.clock, self.load_buffer_bytes);
         let replayed = tokio::task::spawn_blocking(move || {
             let now = clock.now();
             let mut shard = Shard::new(config, now);

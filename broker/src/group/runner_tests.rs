@@ -68,7 +68,8 @@ impl OffsetsLog for MemoryLog {
 
     fn read(&self, offset: i64, _max_bytes: usize) -> Result<Bytes, GroupError> {
         let log = self.batches.lock();
-        let found = log.iter().find(|batch| batches(batch).next().unwrap().unwrap().header.last_offset() >= offset);
+        let found =
+            log.iter().find(|batch| batches(batch).next().unwrap().unwrap().header.last_offset() >= offset);
         Ok(found.cloned().unwrap_or_default())
     }
 }
@@ -150,7 +151,8 @@ impl Handle {
 
     async fn fetch(&mut self, partition: i32) -> Option<i64> {
         let topic = WantedTopic { name: "t".into(), topic_id: Uuid::ZERO, partitions: vec![partition] };
-        let fetch = |token| Fetch { token, group: "g".into(), topics: Some(vec![topic]), require_stable: false };
+        let fetch =
+            |token| Fetch { token, group: "g".into(), topics: Some(vec![topic]), require_stable: false };
         let answer = self.ask(|token| Request::Fetch(fetch(token))).await.await.unwrap();
         match answer {
             ShardAnswer::Fetch(Ok(topics)) => match &topics[0].partitions[0].1 {

@@ -1,7 +1,9 @@
 //! `__consumer_offsets` comes into being when the first group asks for its coordinator.
 
 use ottla_wire::ErrorCode;
-use ottla_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use ottla_wire::messages::create_topics_request::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
 
 use super::placement::OFFSETS_TOPIC;
 use crate::config::Config;
@@ -15,7 +17,11 @@ const TIMEOUT_MS: i32 = 30_000;
 /// # Errors
 /// The controller refuses, because there are fewer brokers than replicas for example.
 pub async fn create_offsets_topic(controller: &ControllerHandle, config: &Config) -> Result<(), ErrorCode> {
-    let request = CreateTopicsRequest { topics: vec![offsets_topic(config)], timeout_ms: TIMEOUT_MS, ..Default::default() };
+    let request = CreateTopicsRequest {
+        topics: vec![offsets_topic(config)],
+        timeout_ms: TIMEOUT_MS,
+        ..Default::default()
+    };
     let response = controller.create_topics(request).await;
     let Some(result) = response.topics.first() else {
         return Err(ErrorCode::UnknownServerError);

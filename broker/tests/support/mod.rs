@@ -75,7 +75,12 @@ impl Client {
 
 /// Creates a topic.
 pub async fn create_topic(client: &mut Client, name: &str, partitions: i32) {
-    let topic = CreatableTopic { name: name.into(), num_partitions: partitions, replication_factor: 1, ..Default::default() };
+    let topic = CreatableTopic {
+        name: name.into(),
+        num_partitions: partitions,
+        replication_factor: 1,
+        ..Default::default()
+    };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
     let response = client.call(&request, ApiKey::CreateTopics.latest_version()).await;
     assert_eq!(response.topics[0].error_code, 0, "{:?}", response.topics[0].error_message);

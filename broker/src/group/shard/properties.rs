@@ -101,7 +101,10 @@ impl Model {
         act(&mut self.shard, now, &mut out);
         while !out.answers.is_empty() || !out.appends.is_empty() {
             for (token, answer) in std::mem::take(&mut out.answers) {
-                prop_assert!(self.asked.contains_key(&token) && self.answered.insert(token), "{token:?} answered twice");
+                prop_assert!(
+                    self.asked.contains_key(&token) && self.answered.insert(token),
+                    "{token:?} answered twice"
+                );
                 if let ShardAnswer::Join(Ok(joined)) = answer {
                     let ids = self.members.entry(self.asked[&token]).or_default();
                     ids.retain(|id| *id != joined.member_id);
@@ -131,7 +134,9 @@ impl Model {
             Event::Join { group, member, instance } => {
                 let (token, member_id) = (self.token(*group), self.member(*group, *member));
                 let held = self.instance_of(*group, &member_id);
-                let fresh = instance.then(|| Str::from(format!("i{member}"))).filter(|_| member_id.is_empty() || *member == 3);
+                let fresh = instance
+                    .then(|| Str::from(format!("i{member}")))
+                    .filter(|_| member_id.is_empty() || *member == 3);
                 let member_id = if fresh.is_some() { Str::default() } else { member_id };
                 let join = Join {
                     token,
@@ -153,10 +158,20 @@ impl Model {
             Event::Sync { group, member } => {
                 let (token, member_id) = (self.token(*group), self.member(*group, *member));
                 let found = self.shard.groups().find(|found| &**found.id() == GROUPS[*group]);
-                let (generation, ids) = found.map_or((0, Vec::new()), |found| (found.generation(), found.roster().ids()));
-                let assignments = ids.into_iter().map(|id| (id, Bytes::from(format!("x{generation}")))).collect();
+                let (generation, ids) =
+                    found.map_or((0, Vec::new()), |found| (found.generation(), found.roster().ids()));
+                let assignments =
+                    ids.into_iter().map(|id| (id, Bytes::from(format!("x{generation}")))).collect();
                 let instance_id = self.instance_of(*group, &member_id);
-                let sync = Sync { token, member_id, instance_id, generation, protocol_type: None, protocol_name: None, assignments };
+                let sync = Sync {
+                    token,
+                    member_id,
+                    instance_id,
+                    generation,
+                    protocol_type: None,
+                    protocol_name: None,
+                    assignments,
+                };
                 self.request(Request::Sync { group: GROUPS[*group].into(), sync })
             }
             Event::Leave { group, member } => {
@@ -169,7 +184,8 @@ impl Model {
                 let token = self.token(*group);
                 let member_id = member.map(|member| self.member(*group, member)).unwrap_or_default();
                 let found = self.shard.groups().find(|found| &**found.id() == GROUPS[*group]);
-                let generation = if member.is_some() { found.map_or(-1, ClassicGroup::generation) } else { -1 };
+                let generation =
+                    if member.is_some() { found.map_or(-1, ClassicGroup::generation) } else { -1 };
                 let entry = CommitPartition {
                     topic: "t".into(),
                     topic_id: Uuid::ZERO,
@@ -220,7 +236,12 @@ impl Model {
         let safe = usize::try_from(self.high_watermark).unwrap();
         for (offset, record) in self.log.iter().take(safe).enumerate() {
             let (key, value) = record.encode().unwrap();
-            shard.replay(GroupRecord::decode(Some(key), value).unwrap(), i64::try_from(offset).unwrap(), None, self.now());
+            shard.replay(
+                GroupRecord::decode(Some(key), value).unwrap(),
+                i64::try_from(offset).unwrap(),
+                None,
+                self.now(),
+            );
         }
         shard
     }
@@ -231,7 +252,10 @@ impl Model {
         for group in GROUPS {
             for partition in 0..3 {
                 let (group, topic) = (Str::from(group), Str::from("t"));
-                let (seen, safe) = (self.shard.committed(&group, &topic, partition), replayed.committed(&group, &topic, partition));
+                let (seen, safe) = (
+                    self.shard.committed(&group, &topic, partition),
+                    replayed.committed(&group, &topic, partition),
+                );
                 prop_assert_eq!(seen, safe);
             }
         }
@@ -248,7 +272,9 @@ impl Model {
             };
             let members = |group: &ClassicGroup| -> Vec<_> {
                 let assigned = group.roster().iter();
-                assigned.map(|member| (member.id.clone(), member.instance_id.clone(), member.assignment.clone())).collect()
+                assigned
+                    .map(|member| (member.id.clone(), member.instance_id.clone(), member.assignment.clone()))
+                    .collect()
             };
             prop_assert_eq!(members(group), members(loaded));
             prop_assert_eq!(group.generation(), loaded.generation());

@@ -19,6 +19,8 @@ mod task;
 mod topics;
 
 #[cfg(test)]
+mod handle_tests;
+#[cfg(test)]
 mod tests;
 
 use ottla_quorum::MetadataRecord;

@@ -1,0 +1,199 @@
+//! The handle over a real log: answers after commits, images in order, restarts.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_log::disk::StdDisk;
+use ottla_quorum::bootstrap::{self, Bootstrap};
+use ottla_quorum::voters::VoterEndpoint;
+use ottla_quorum::{Voter, VoterSet};
+use ottla_wire::messages::create_topics_request::CreatableTopic;
+use ottla_wire::messages::describe_quorum_request::{PartitionData, TopicData};
+use ottla_wire::messages::{CreateTopicsRequest, DeleteTopicsRequest, DescribeQuorumRequest};
+use ottla_wire::{ErrorCode, Str, Uuid};
+
+use super::*;
+use crate::config::Config;
+
+fn uuid(n: u8) -> Uuid {
+    Uuid::from_bytes([n; 16])
+}
+
+/// A formatted directory with dynamic voters: this node.
+fn format(dir: &Path) {
+    let endpoint = VoterEndpoint { name: "CONTROLLER".into(), host: "localhost".into(), port: 9093 };
+    let voters = VoterSet::of_one(Voter::standalone(1, uuid(5), vec![endpoint]));
+    bootstrap::write(&StdDisk, dir, &Bootstrap::default(), 0).expect("written");
+    bootstrap::write_first_voters(&StdDisk, dir, &voters, 0).expect("written");
+}
+
+fn start(dir: &Path, incarnation: u8, overrides: &[(&str, &str)]) -> ControllerHandle {
+    let log_dir = dir.to_str().expect("a plain path");
+    let mut all = vec![("log.dirs", log_dir)];
+    all.extend(overrides);
+    let settings = ControllerSettings {
+        config: Arc::new(Config::from_overrides(&all).expect("valid")),
+        identity: ControllerIdentity {
+            cluster_id: "4L6g3nShT-eMCtK--X86sw".into(),
+            directory_id: uuid(5),
+            incarnation_id: uuid(incarnation),
+        },
+    };
+    ControllerHandle::start(settings, Arc::new(StdDisk)).expect("started")
+}
+
+async fn join(handle: &ControllerHandle, incarnation: u8) -> i64 {
+    let broker = BrokerRegistration {
+        id: 1,
+        incarnation_id: uuid(incarnation),
+        endpoints: Vec::new(),
+        rack: None,
+        log_dirs: vec![uuid(5)],
+    };
+    let epoch = handle.register_broker(broker).await.expect("registered");
+    handle.unfence_broker(epoch).await.expect("unfenced");
+    epoch
+}
+
+fn topics(names: &[&str]) -> CreateTopicsRequest {
+    let topic = |name: &&str| CreatableTopic {
+        name: Str::from(*name),
+        num_partitions: 2,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    CreateTopicsRequest { topics: names.iter().map(topic).collect(), ..Default::default() }
+}
+
+#[tokio::test]
+async fn what_was_answered_is_in_the_image_and_survives() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    format(dir.path());
+    let handle = start(dir.path(), 1, &[]);
+    let epoch = join(&handle, 1).await;
+    assert_eq!(handle.image().broker(1).map(|broker| broker.epoch), Some(epoch));
+    let response = handle.create_topics(topics(&["a", "b"])).await;
+    assert!(response.topics.iter().all(|topic| topic.error_code == 0), "{response:?}");
+    assert_eq!(handle.image().topics.len(), 2);
+    let delete = DeleteTopicsRequest { topic_names: vec!["b".into()], ..Default::default() };
+    assert_eq!(handle.delete_topics(delete).await.responses[0].error_code, 0);
+    let first = handle.allocate_producer_ids().await.expect("registered");
+    handle.controlled_shutdown(epoch).await.expect("registered");
+    handle.fence_broker(epoch).await.expect("registered");
+    handle.stop().await.expect("closed");
+    assert!(handle.allocate_producer_ids().await.is_err(), "it has stopped");
+    handle.stopped().await;
+
+    let handle = start(dir.path(), 2, &[]);
+    assert_eq!(handle.image().topics.len(), 1);
+    join(&handle, 2).await;
+    let partition = handle.image().partition("a", 1).cloned().expect("made before");
+    assert_eq!((partition.leader, partition.leader_epoch), (1, 2));
+    let second = handle.allocate_producer_ids().await.expect("registered");
+    assert_eq!((first.first, second.first), (0, 1000));
+}
+
+#[tokio::test]
+async fn many_askers_are_all_answered_and_see_their_own_writes() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    format(dir.path());
+    let handle = start(dir.path(), 1, &[]);
+    join(&handle, 1).await;
+    let askers = (0..200).map(|n| {
+        let handle = handle.clone();
+        tokio::spawn(async move {
+            let name = format!("topic-{n}");
+            let response = handle.create_topics(topics(&[&name])).await;
+            assert_eq!(response.topics[0].error_code, 0);
+            assert!(handle.image().topics.by_name(&name).is_some());
+        })
+    });
+    for asker in askers.collect::<Vec<_>>() {
+        asker.await.expect("answered");
+    }
+    assert_eq!(handle.image().topics.len(), 200);
+    let mut changes = handle.image_changes();
+    assert_eq!(changes.borrow_and_update().topics.len(), 200);
+    handle.create_topics(topics(&["one-more"])).await;
+    assert!(changes.has_changed().expect("running"));
+}
+
+#[tokio::test]
+async fn the_offsets_topic_is_made_once() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    format(dir.path());
+    let handle = start(dir.path(), 1, &[]);
+    let config = Config::from_overrides(&[("offsets.topic.num.partitions", "3")]).expect("valid");
+    assert_eq!(handle.ensure_offsets_topic(&config).await, Err(ErrorCode::InvalidReplicationFactor));
+    join(&handle, 1).await;
+    let (one, other) =
+        tokio::join!(handle.ensure_offsets_topic(&config), handle.ensure_offsets_topic(&config));
+    assert_eq!((one, other), (Ok(()), Ok(())));
+    assert_eq!(handle.image().topics.by_name(OFFSETS_TOPIC).map(|topic| topic.partitions.len()), Some(3));
+}
+
+#[tokio::test]
+async fn the_quorum_is_described() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    format(dir.path());
+    let handle = start(dir.path(), 1, &[]);
+    let asked = |topic: &str| DescribeQuorumRequest {
+        topics: vec![TopicData {
+            topic_name: Str::from(topic),
+            partitions: vec![PartitionData::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let response = handle.describe_quorum(asked("__cluster_metadata")).await;
+    let partition = &response.topics[0].partitions[0];
+    assert_eq!((partition.error_code, partition.leader_id, partition.leader_epoch), (0, 1, 1));
+    let voter = &partition.current_voters[0];
+    assert_eq!((voter.replica_id, voter.replica_directory_id), (1, uuid(5)));
+    assert_eq!(voter.log_end_offset, partition.high_watermark);
+    assert_eq!(response.nodes[0].listeners.len(), 1);
+    let other = handle.describe_quorum(asked("x")).await;
+    assert_eq!(other.topics[0].partitions[0].error_code, ErrorCode::UnknownTopicOrPartition.code());
+}
+
+#[tokio::test]
+async fn deletion_can_be_switched_off() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    format(dir.path());
+    let handle = start(dir.path(), 1, &[("delete.topic.enable", "false")]);
+    join(&handle, 1).await;
+    handle.create_topics(topics(&["a"])).await;
+    let delete = DeleteTopicsRequest { topic_names: vec!["a".into()], ..Default::default() };
+    let response = handle.delete_topics(delete).await;
+    assert_eq!(response.responses[0].error_code, ErrorCode::TopicDeletionDisabled.code());
+    assert_eq!(handle.image().topics.len(), 1);
+}
+
+#[test]
+fn quorum_settings_are_obeyed() {
+    let overrides = [
+        ("log.dirs", "/x"),
+        ("metadata.log.dir", "/m"),
+        ("metadata.log.segment.bytes", "9000000"),
+        ("metadata.log.segment.ms", "5000"),
+        ("metadata.max.retention.bytes", "123"),
+        ("metadata.max.retention.ms", "456"),
+        ("metadata.log.max.record.bytes.between.snapshots", "789"),
+        ("metadata.log.max.snapshot.interval.ms", "1000"),
+    ];
+    let config = |overrides: &[(&str, &str)]| {
+        let identity =
+            ControllerIdentity { cluster_id: "c".into(), directory_id: uuid(5), incarnation_id: uuid(1) };
+        let config = Arc::new(Config::from_overrides(overrides).expect("valid"));
+        ControllerSettings { config, identity }.quorum()
+    };
+    let changed = config(&overrides);
+    assert_eq!(changed.log_dir, Path::new("/m"));
+    assert_eq!((changed.segment_bytes, changed.segment_ms), (9_000_000, 5000));
+    assert_eq!((changed.retention_bytes, changed.retention_ms), (123, 456));
+    assert_eq!((changed.snapshot_bytes, changed.snapshot_interval_ms), (789, 1000));
+    let voters = [("controller.quorum.voters", "1@here:9093"), ("log.dirs", "/x")];
+    let voters = config(&voters).static_voters.expect("configured");
+    assert_eq!(voters.ids().collect::<Vec<_>>(), [1]);
+    assert!(config(&[("log.dirs", "/x")]).static_voters.is_none());
+}

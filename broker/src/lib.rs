@@ -7,7 +7,7 @@ pub mod admin;
 pub mod api;
 pub mod broker;
 pub mod cli;
-pub(crate) mod clock;
+pub mod clock;
 pub mod config;
 pub mod controller;
 pub mod group;

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use ottla_broker::cli::{self, Action, Cli};
+use ottla_broker::cli::{self, Action, Cli, FormatArgs};
 use ottla_broker::config::{Config, Sources};
-use ottla_broker::{broker, storage};
+use ottla_broker::{broker, clock, storage};
+use ottla_log::disk::StdDisk;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
@@ -21,7 +22,7 @@ const STACK: usize = 512 * 1024;
 fn main() -> ExitCode {
     let result = match Cli::parse().action(cli::environment(), cli::host_name()) {
         Action::Serve(sources) => serve(&sources),
-        Action::Format(_) => Err(anyhow::anyhow!("format is not there yet")),
+        Action::Format(args) => format(&args),
         Action::RandomUuid => storage::random_uuid().context("random-uuid").map(|id| println!("{id}")),
     };
     match result {
@@ -31,6 +32,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn format(args: &FormatArgs) -> anyhow::Result<()> {
+    for line in storage::format::command(args, &StdDisk, clock::now())? {
+        println!("{line}");
+    }
+    Ok(())
 }
 
 fn serve(sources: &Sources) -> anyhow::Result<()> {

@@ -143,7 +143,6 @@ impl Found {
             clean: self.clean,
             recovery_point: self.checkpoints.recovery_point.get(name).unwrap_or_default(),
             log_start_offset: self.checkpoints.log_start.get(name).unwrap_or_default(),
-            leader_epoch_hint: None,
         }
     }
 

@@ -2,14 +2,32 @@
 //!
 //! The caller holds one lock per log: writers `&mut`, readers `&`. Nothing here knows the time; `now` is passed in.
 
+mod append;
+mod cut;
+mod flush;
+mod open;
+mod read;
+mod retain;
+mod roll;
+mod tail;
+
+#[cfg(test)]
+mod tests;
+
+pub use flush::Flush;
+
 use crate::config::LogConfig;
 use crate::disk::Disk;
-use crate::error::{AppendError, LogError, ReadError};
+use crate::epochs::Epochs;
+use crate::error::LogError;
+use crate::producer::{ProducerStates, Snapshots};
+use crate::segment::Segment;
 use crate::types::{LeaderEpoch, Offset, TimestampMs};
-use bytes::Bytes;
-use ottla_wire::{FileRegion, Records};
+use ottla_wire::Records;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tail::Tail;
 
 /// What the caller knows about a log before it is opened.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,8 +38,6 @@ pub struct Opening {
     pub recovery_point: Offset,
     /// From the log start checkpoint: everything below is deleted. 0 if unknown.
     pub log_start_offset: Offset,
-    /// Leader epoch of batches written by an older format; `None` is right for all that Ottla reads.
-    pub leader_epoch_hint: Option<LeaderEpoch>,
 }
 
 /// Who appends; decides what is checked.
@@ -93,161 +109,162 @@ pub struct AbortedTxn {
     pub last_stable_offset: Offset,
 }
 
-/// One partition's log.
+/// One partition's log. See the module for what the caller must do about locks and time.
 #[derive(Debug)]
 pub struct Log {
     dir: PathBuf,
     config: LogConfig,
     disk: Arc<dyn Disk>,
+    /// Never empty; the last one is appended to.
+    segments: BTreeMap<Offset, Segment>,
     start: Offset,
     end: Offset,
+    recovery_point: Offset,
+    last_flush: TimestampMs,
+    /// Counts truncations, so that a flush under way does not claim what was cut meanwhile.
+    truncations: u64,
+    epochs: Epochs,
+    producers: ProducerStates,
+    snapshots: Snapshots,
+    tail: Tail,
+    /// Files to be removed, and when.
+    deleted: VecDeque<(TimestampMs, PathBuf)>,
+    poisoned: Option<String>,
 }
 
-fn not_yet(dir: &Path) -> LogError {
-    LogError::Corrupt { path: dir.to_path_buf(), reason: "not implemented yet".into() }
-}
-
-#[expect(
-    clippy::needless_pass_by_value,
-    clippy::missing_errors_doc,
-    unused_variables,
-    missing_docs,
-    reason = "signatures first"
-)]
 impl Log {
-    pub fn open(
-        dir: PathBuf,
-        config: LogConfig,
-        disk: Arc<dyn Disk>,
-        opening: Opening,
-        now: TimestampMs,
-    ) -> Result<Self, LogError> {
-        Err(not_yet(&dir))
-    }
-    pub fn append_as_leader(
-        &mut self,
-        records: Bytes,
-        epoch: LeaderEpoch,
-        origin: Origin,
-        now: TimestampMs,
-    ) -> Result<Appended, AppendError> {
-        Err(not_yet(&self.dir).into())
-    }
-    /// Batches as a leader sent them; `None` if there were none.
-    pub fn append_as_follower(
-        &mut self,
-        records: Bytes,
-        now: TimestampMs,
-    ) -> Result<Option<Appended>, AppendError> {
-        Err(not_yet(&self.dir).into())
-    }
-    pub fn read(
-        &self,
-        offset: Offset,
-        max_bytes: usize,
-        up_to: Offset,
-        min_one: bool,
-    ) -> Result<Slice, ReadError> {
-        Err(not_yet(&self.dir).into())
-    }
+    /// The partition's directory.
+    #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
+
+    /// The settings in force.
+    #[must_use]
     pub fn config(&self) -> &LogConfig {
         &self.config
     }
-    pub fn start_offset(&self) -> Offset {
-        self.start
-    }
-    pub fn end_offset(&self) -> Offset {
-        self.end
-    }
-    /// Everything below is on disk.
-    pub fn recovery_point(&self) -> Offset {
-        self.start
-    }
-    /// Bytes of all segments.
-    pub fn size(&self) -> u64 {
-        0
-    }
-    /// Number of segments.
-    pub fn segment_count(&self) -> usize {
-        0
-    }
-    /// First record with this timestamp or a later one.
-    pub fn offset_for_timestamp(&self, at: TimestampMs) -> Result<Option<TimestampOffset>, LogError> {
-        Err(not_yet(&self.dir))
-    }
-    /// First record with the largest timestamp.
-    pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampOffset>, LogError> {
-        Err(not_yet(&self.dir))
-    }
-    pub fn last_epoch(&self) -> Option<LeaderEpoch> {
-        None
-    }
-    /// Largest epoch at or below `epoch`, and where it ends.
-    pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-        None
-    }
-    /// First offset of the epoch now leading here.
-    pub fn epoch_start_offset(&self, epoch: LeaderEpoch) -> Option<Offset> {
-        None
-    }
-    /// First offset of an open transaction, or of one whose marker lies at or above the high watermark.
-    pub fn first_unstable_offset(&self, high_watermark: Offset) -> Option<Offset> {
-        None
-    }
-    /// Aborted transactions that overlap `[from, up_to)`.
-    pub fn aborted_transactions(&self, from: Offset, up_to: Offset) -> Result<Vec<AbortedTxn>, LogError> {
-        Err(not_yet(&self.dir))
-    }
-    /// Removes everything at and above `offset`.
-    pub fn truncate_to(&mut self, offset: Offset, now: TimestampMs) -> Result<(), LogError> {
-        Err(not_yet(&self.dir))
-    }
-    /// Removes everything; the next append begins at `offset`.
-    pub fn truncate_fully_and_start_at(&mut self, offset: Offset, now: TimestampMs) -> Result<(), LogError> {
-        Err(not_yet(&self.dir))
-    }
-    /// Hides everything below `offset`; files go with the next [`Log::retain`]. Returns whether it moved.
-    pub fn advance_start_offset(&mut self, offset: Offset) -> Result<bool, LogError> {
-        Err(not_yet(&self.dir))
-    }
-    /// Starts the next segment; the finished one is flushed with the next flush.
-    pub fn roll(&mut self, now: TimestampMs) -> Result<(), LogError> {
-        Err(not_yet(&self.dir))
-    }
-    /// Whether `flush.messages` or `flush.ms` ask for a flush.
-    pub fn should_flush(&self, now: TimestampMs) -> bool {
-        false
-    }
-    /// Makes everything appended durable and moves the recovery point there.
-    pub fn flush(&mut self, now: TimestampMs) -> Result<(), LogError> {
-        Err(not_yet(&self.dir))
-    }
-    /// Deletes segments by time, size and log start, never beyond the high watermark; returns how many.
-    pub fn retain(&mut self, now: TimestampMs, high_watermark: Offset) -> Result<usize, LogError> {
-        Err(not_yet(&self.dir))
-    }
-    /// Unlinks files that were deleted `file.delete.delay.ms` ago.
-    pub fn purge(&mut self, now: TimestampMs) -> Result<(), LogError> {
-        Err(not_yet(&self.dir))
-    }
-    /// Forgets producers that have been silent for `producer.id.expiration.ms`.
-    pub fn expire_producers(&mut self, now: TimestampMs) {}
+
+    /// Puts other settings in force, from the next append, flush and retention on.
     pub fn update_config(&mut self, config: LogConfig) {
         self.config = config;
     }
-    /// Renames the directory to `<topic>-<n>.<unique>-delete`; returns its new path. Nothing can be appended any more.
-    pub fn rename_for_delete(&mut self, unique: &str) -> Result<PathBuf, LogError> {
-        Err(not_yet(&self.dir))
+
+    /// First offset that can be read.
+    #[must_use]
+    pub fn start_offset(&self) -> Offset {
+        self.start
     }
-    /// Removes the directory with everything in it.
-    pub fn delete(self) -> Result<(), LogError> {
-        Err(not_yet(&self.dir))
+
+    /// Offset of the next record.
+    #[must_use]
+    pub fn end_offset(&self) -> Offset {
+        self.end
     }
-    /// Flushes, takes a producer snapshot and closes all files.
-    pub fn close_clean(self, now: TimestampMs) -> Result<(), LogError> {
-        Err(not_yet(&self.dir))
+
+    /// Everything below is durable.
+    #[must_use]
+    pub fn recovery_point(&self) -> Offset {
+        self.recovery_point
     }
+
+    /// Bytes of all segments.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.segments.values().map(Segment::size).sum()
+    }
+
+    /// Number of segments.
+    #[must_use]
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Number of producers remembered.
+    #[must_use]
+    pub fn producer_count(&self) -> usize {
+        self.producers.len()
+    }
+
+    /// Newest leader epoch that wrote here.
+    #[must_use]
+    pub fn last_epoch(&self) -> Option<LeaderEpoch> {
+        self.epochs.last().map(|last| last.epoch)
+    }
+
+    /// The largest epoch at or below `epoch` and the offset where it ends; `None` for an epoch not heard of yet.
+    #[must_use]
+    pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        self.epochs.end_of(epoch, self.end)
+    }
+
+    /// First offset that was written under exactly this epoch.
+    #[must_use]
+    pub fn epoch_start_offset(&self, epoch: LeaderEpoch) -> Option<Offset> {
+        self.epochs.start_of(epoch)
+    }
+
+    /// Epoch under which the batch at `offset` was written.
+    #[must_use]
+    pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.epochs.at(offset)
+    }
+
+    /// First offset of an open transaction, or of one whose marker is not below the high watermark.
+    #[must_use]
+    pub fn first_unstable_offset(&self, high_watermark: Offset) -> Option<Offset> {
+        self.producers.first_unstable_offset(high_watermark)
+    }
+
+    /// Forgets producers that have been silent for `producer.id.expiration.ms`.
+    pub fn expire_producers(&mut self, now: TimestampMs) {
+        self.producers.expire(now, self.config.producer_id_expiration_ms);
+    }
+
+    /// Why nothing can be written any more, if so: an earlier write or fsync failed, or the log is deleted.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<&str> {
+        self.poisoned.as_deref()
+    }
+
+    fn check_usable(&self) -> Result<(), LogError> {
+        match &self.poisoned {
+            Some(reason) => Err(LogError::Poisoned(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes an error after which the state of the files is unknown. A full disk leaves them as they were.
+    fn poison_on_error<T>(&mut self, result: Result<T, LogError>) -> Result<T, LogError> {
+        if let Err(error) = &result
+            && !matches!(error, LogError::NoSpace { .. })
+            && self.poisoned.is_none()
+        {
+            self.poisoned = Some(error.to_string());
+        }
+        result
+    }
+
+    fn active(&self) -> Result<&Segment, LogError> {
+        self.segments.values().next_back().ok_or_else(|| no_segment(&self.dir))
+    }
+
+    fn active_mut(&mut self) -> Result<&mut Segment, LogError> {
+        let dir = &self.dir;
+        self.segments.values_mut().next_back().ok_or_else(|| no_segment(dir))
+    }
+
+    /// Base of the segment that holds `offset`, or of the first one.
+    fn floor(&self, offset: Offset) -> Option<Offset> {
+        let below = self.segments.range(..=offset).next_back();
+        below.or_else(|| self.segments.first_key_value()).map(|(base, _)| *base)
+    }
+
+    fn sync_dir(&self) -> Result<(), LogError> {
+        self.disk.sync_dir(&self.dir).map_err(|e| LogError::io("sync", &self.dir, e))
+    }
+}
+
+fn no_segment(dir: &Path) -> LogError {
+    LogError::Corrupt { path: dir.to_path_buf(), reason: "log has no segment".into() }
 }

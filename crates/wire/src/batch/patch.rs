@@ -61,6 +61,14 @@ impl BatchHeader {
         self.crc = self.crc_with_body(body_crc, body_len);
     }
 
+    /// The checksum after header fields changed from `before`, whose checksum was right; the body is not read.
+    #[must_use]
+    pub fn crc_changed_from(&self, before: &BatchHeader, body_len: usize) -> u32 {
+        // Checksums are linear: what the change of the header contributes is carried over the body's length.
+        let carried = self.crc_with_body(0, body_len) ^ before.crc_with_body(0, body_len);
+        before.crc ^ carried
+    }
+
     /// The checksum of a batch made of this header and a body with the given CRC32C.
     #[must_use]
     pub fn crc_with_body(&self, body_crc: u32, body_len: usize) -> u32 {

@@ -54,6 +54,18 @@ fn crc_from_the_bodys_crc_equals_crc_over_all() {
 }
 
 #[test]
+fn crc_after_a_header_change_needs_no_body() {
+    let bytes = sample().build();
+    let before = BatchHeader::parse(&bytes).unwrap();
+    let mut after = before;
+    after.max_timestamp = 123_456;
+    after.set_attributes(Compression::None, TimestampType::LogAppendTime);
+    after.crc = after.crc_changed_from(&before, bytes.len() - HEADER_LEN);
+    let whole = [&after.to_bytes()[..], &bytes[HEADER_LEN..]].concat();
+    assert_eq!(after.crc, compute_crc(&whole));
+}
+
+#[test]
 fn iteration_stops_at_the_first_error() {
     let mut raw = sample().build().to_vec();
     raw.extend_from_slice(&sample().build()[..50]);

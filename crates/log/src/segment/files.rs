@@ -1,0 +1,91 @@
+//! The files of a segment as files: syncing, renaming, removing, closing.
+
+use super::Segment;
+use crate::disk::DiskFile;
+use crate::error::LogError;
+use crate::index::{Entry, OffsetEntry, TimeEntry};
+use crate::names;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+impl Segment {
+    /// Files that hold something that is not durable; they count as durable from now on.
+    pub(crate) fn take_dirty(&mut self) -> Result<Vec<(PathBuf, Arc<dyn DiskFile>)>, LogError> {
+        let mut files = Vec::new();
+        if self.dirty {
+            files.push((self.path.clone(), self.file()?));
+            self.dirty = false;
+        }
+        if let Some(file) = self.offset_index.dirty_file()? {
+            files.push((self.offset_index.path().to_path_buf(), file));
+        }
+        if let Some(file) = self.time_index.dirty_file()? {
+            files.push((self.time_index.path().to_path_buf(), file));
+        }
+        if let Some(file) = self.txn_index.dirty_file() {
+            files.push((self.txn_index.path().to_path_buf(), file));
+        }
+        Ok(files)
+    }
+
+    /// Lets go of the index files; they are opened again when needed.
+    pub(crate) fn close_indexes(&self) -> Result<(), LogError> {
+        self.offset_index.close()?;
+        self.time_index.close()
+    }
+
+    /// Writes index entries that wait in memory, without making them durable.
+    pub(crate) fn write_out_indexes(&self) -> Result<(), LogError> {
+        self.offset_index.write_out()?;
+        self.time_index.write_out()
+    }
+
+    /// Whether both index files are there and as long as their entries, so that they can be trusted after a clean
+    /// stop.
+    pub(crate) fn indexes_look_sane(&self) -> Result<bool, LogError> {
+        let fits = |path: &Path, entry: u64| -> Result<bool, LogError> {
+            let len = self.disk.len(path).map_err(|e| LogError::io("stat", path, e))?;
+            Ok(len.is_some_and(|len| len % entry == 0))
+        };
+        Ok(fits(self.offset_index.path(), OffsetEntry::SIZE as u64)?
+            && fits(self.time_index.path(), TimeEntry::SIZE as u64)?)
+    }
+
+    /// Gives all files the suffix `.deleted`; returns their new paths. Open files stay readable.
+    pub(crate) fn rename_to_deleted(&mut self) -> Result<Vec<PathBuf>, LogError> {
+        let paths = [
+            self.path.clone(),
+            self.offset_index.path().to_path_buf(),
+            self.time_index.path().to_path_buf(),
+            self.txn_index.path().to_path_buf(),
+        ];
+        let mut renamed = Vec::new();
+        for path in paths {
+            if self.disk.len(&path).map_err(|e| LogError::io("stat", &path, e))?.is_some() {
+                let mut name = path.clone().into_os_string();
+                name.push(names::DELETED);
+                let to = PathBuf::from(name);
+                self.disk.rename(&path, &to).map_err(|e| LogError::io("rename", &path, e))?;
+                renamed.push(to);
+            }
+        }
+        Ok(renamed)
+    }
+
+    /// Removes all files at once.
+    pub(crate) fn remove(&mut self) -> Result<(), LogError> {
+        for path in [&*self.path, self.offset_index.path(), self.time_index.path(), self.txn_index.path()] {
+            self.disk.remove_file(path).map_err(|e| LogError::io("remove", path, e))?;
+        }
+        Ok(())
+    }
+
+    /// After the directory was renamed.
+    pub(crate) fn set_dir(&mut self, dir: &Path) {
+        let moved = |extension| dir.join(names::file_name(self.base, extension));
+        self.path = moved(names::LOG);
+        self.offset_index.set_path(moved(names::INDEX));
+        self.time_index.set_path(moved(names::TIME_INDEX));
+        self.txn_index.set_path(moved(names::TXN_INDEX));
+    }
+}

@@ -19,16 +19,17 @@ impl Log {
     /// # Errors
     /// See [`AppendError`]; nothing was written then. After [`LogError::NoSpace`] later appends may succeed, after
     /// any other [`LogError`] the log is poisoned.
+    #[expect(clippy::needless_pass_by_value, reason = "callers give away their slice of a frame")]
     pub fn append_as_leader(
         &mut self,
-        records: &Bytes,
+        records: Bytes,
         epoch: LeaderEpoch,
         origin: Origin,
         now: TimestampMs,
     ) -> Result<Appended, AppendError> {
         self.check_usable()?;
         let terms = Terms { config: &self.config, base_offset: self.end, leader_epoch: epoch, origin, now };
-        let valid = validate::validate(records, &terms)?;
+        let valid = validate::validate(&records, &terms)?;
         self.check_segment_size(valid.header.size_in_bytes())?;
         let marker = marker_of(&valid.header, || valid.body.clone());
         if let Checked::Duplicate(first) = self.producers.check(&valid.header, marker, origin)? {
@@ -46,13 +47,14 @@ impl Log {
     ///
     /// # Errors
     /// As for a leader, but only for damage and for offsets that do not follow the log's end.
+    #[expect(clippy::needless_pass_by_value, reason = "callers give away their slice of a frame")]
     pub fn append_as_follower(
         &mut self,
-        records: &Bytes,
+        records: Bytes,
         now: TimestampMs,
     ) -> Result<Option<Appended>, AppendError> {
         self.check_usable()?;
-        let whole = self.check_replicated(records)?;
+        let whole = self.check_replicated(&records)?;
         let mut appended: Option<Appended> = None;
         let mut rest = &whole[..];
         while let Some(first) = rest.first() {

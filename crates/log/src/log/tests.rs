@@ -42,7 +42,7 @@ impl Fixture {
     }
 
     fn append(&self, log: &mut Log, count: i64) -> Appended {
-        log.append_as_leader(&batch(count, 100, self.now.0), EPOCH, Origin::Client, self.now).unwrap()
+        log.append_as_leader(batch(count, 100, self.now.0), EPOCH, Origin::Client, self.now).unwrap()
     }
 }
 
@@ -193,7 +193,7 @@ fn repeated_batches_are_answered_with_the_first_and_known_after_restart() {
     let send = |log: &mut Log, sequence, count| {
         let mut builder = BatchBuilder::new(0).producer(9, 0, sequence);
         (0..count).for_each(|_| builder.push(Record { timestamp: fixture.now.0, ..Record::default() }));
-        log.append_as_leader(&builder.build(), EPOCH, Origin::Client, fixture.now)
+        log.append_as_leader(builder.build(), EPOCH, Origin::Client, fixture.now)
     };
     fixture.append(&mut log, 5);
     for i in 0..4 {
@@ -221,19 +221,19 @@ fn followers_write_what_they_are_given() {
     let raw = bytes_of(&leader.read(Offset(0), 1 << 20, Offset::MAX, true).unwrap());
     let other = Fixture::new();
     let mut follower = other.fresh();
-    let appended = follower.append_as_follower(&raw.slice(..raw.len() - 1), other.now).unwrap().unwrap();
+    let appended = follower.append_as_follower(raw.slice(..raw.len() - 1), other.now).unwrap().unwrap();
     assert_eq!((appended.base_offset.0, appended.last_offset.0, appended.record_count), (0, 35, 36));
     assert_eq!(follower.last_epoch(), Some(EPOCH));
     let copied = bytes_of(&follower.read(Offset(0), 1 << 20, Offset::MAX, true).unwrap());
     assert_eq!(copied, raw[..copied.len()]);
     assert!(matches!(
-        follower.append_as_follower(&raw, other.now),
+        follower.append_as_follower(raw.clone(), other.now),
         Err(AppendError::OffsetsOutOfOrder { .. })
     ));
     let mut bad = raw.slice(raw.len() - raw.len() / 10..).to_vec();
     bad[70] ^= 1;
-    assert_eq!(follower.append_as_follower(&bad.into(), other.now).unwrap_err().code(), 2);
-    assert!(follower.append_as_follower(&Bytes::new(), other.now).unwrap().is_none());
+    assert_eq!(follower.append_as_follower(bad.into(), other.now).unwrap_err().code(), 2);
+    assert!(follower.append_as_follower(Bytes::new(), other.now).unwrap().is_none());
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn old_segments_go_by_size_age_and_start_but_not_beyond_the_high_watermark() {
     fixture.config.segment_bytes = 4000;
     let mut log = fixture.fresh();
     for i in 0..100 {
-        log.append_as_leader(&batch(3, 100, i * 1000), EPOCH, Origin::Client, fixture.now).unwrap();
+        log.append_as_leader(batch(3, 100, i * 1000), EPOCH, Origin::Client, fixture.now).unwrap();
     }
     let bases: Vec<_> = log.segments.keys().copied().collect();
     assert_eq!(log.retain(fixture.now, log.end_offset()).unwrap(), 0, "unlimited by default here");
@@ -343,7 +343,7 @@ fn offsets_are_found_by_time_in_compressed_batches_too() {
         let codec = Compression::ALL[usize::try_from(i).unwrap() % 5];
         let compress = |body: &[u8]| compression::compress(codec, CompressionLevels::default(), body);
         let raw = builder.build_with(codec, compress).unwrap();
-        log.append_as_leader(&raw, EPOCH, Origin::Client, fixture.now).unwrap();
+        log.append_as_leader(raw, EPOCH, Origin::Client, fixture.now).unwrap();
     }
     let find = |log: &Log, at| {
         log.offset_for_timestamp(TimestampMs(at)).unwrap().map(|f| (f.timestamp.0, f.offset.0))
@@ -394,13 +394,13 @@ fn segments_roll_by_time_and_offset_distance() {
     fixture.config.segment_ms = 1000;
     let mut log = fixture.fresh();
     for timestamp in [0, 1000, 1001, 1500] {
-        log.append_as_leader(&batch(1, 10, timestamp), EPOCH, Origin::Client, fixture.now).unwrap();
+        log.append_as_leader(batch(1, 10, timestamp), EPOCH, Origin::Client, fixture.now).unwrap();
     }
     assert_eq!(log.segments.keys().map(|b| b.0).collect::<Vec<_>>(), [0, 2]);
     let far = 2 + i64::from(i32::MAX) + 1;
     let mut builder = BatchBuilder::new(far).leader_epoch(4);
     builder.push(Record { timestamp: 1501, ..Record::default() });
-    log.append_as_follower(&builder.build(), fixture.now).unwrap();
+    log.append_as_follower(builder.build(), fixture.now).unwrap();
     assert_eq!(log.segments.keys().map(|b| b.0).collect::<Vec<_>>(), [0, 2, far]);
     assert_eq!(log.recovery_point(), Offset(4), "below a gap everything is durable");
     assert_eq!(all_bases(&log), [0, 1, 2, 3, far]);
@@ -416,7 +416,7 @@ fn a_deleted_directory_gets_kafkas_name_and_stays_readable() {
     assert_eq!(to.file_name().unwrap(), "topic-0.0123456789abcdef0123456789abcdef-delete");
     assert!(!fixture.path().exists());
     assert!(matches!(
-        log.append_as_leader(&batch(1, 1, 1), EPOCH, Origin::Client, fixture.now),
+        log.append_as_leader(batch(1, 1, 1), EPOCH, Origin::Client, fixture.now),
         Err(AppendError::Log(LogError::Poisoned(_)))
     ));
     assert_eq!(all_bases(&log), [0]);

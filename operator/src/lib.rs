@@ -6,6 +6,8 @@
 pub mod cluster;
 pub mod context;
 pub mod crd;
+#[cfg(test)]
+mod fixtures;
 pub mod ids;
 pub mod kafka;
 pub mod lease;

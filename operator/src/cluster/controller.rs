@@ -1,6 +1,7 @@
 //! The reconcile of a `KafkaCluster`, and the watches that call it.
 
 use super::{
+    acceptance,
     apply::WriteError,
     build::{self, service::NodePorts},
     names, observe, restart, status,
@@ -13,6 +14,7 @@ use crate::{
         conditions::{self, Outcome},
     },
     ids,
+    kafka::KafkaError,
     report::{self, ReportError},
     topic::queue::ClusterKey,
 };
@@ -56,6 +58,8 @@ enum ReconcileError {
     Observe(#[from] Box<kube::Error>),
     #[error(transparent)]
     Write(#[from] WriteError),
+    #[error("cannot ask the brokers about a changed configuration: {0}")]
+    Ask(#[from] KafkaError),
     #[error(transparent)]
     Report(#[from] ReportError),
     #[error("took longer than {} s", RECONCILE_DEADLINE.as_secs())]
@@ -68,6 +72,7 @@ impl ReconcileError {
             Self::Observe(_) => "observe_failed",
             Self::Write(WriteError::NotLeader) => "not_leader",
             Self::Write(_) | Self::Report(_) => "write_failed",
+            Self::Ask(_) => "brokers_silent",
             Self::Deadline => "deadline",
         }
     }
@@ -161,6 +166,13 @@ async fn pass(cluster: &KafkaCluster, context: &Context) -> Result<Action, Recon
         Ok(validated) => validated,
         Err(invalid) => return refuse(cluster, &invalid, context).await,
     };
+    let news = acceptance::news(&validated, &observed);
+    if !news.is_empty() {
+        let keys = acceptance::ask(&validated, &observed, &context.kafka).await?;
+        if let Err(invalid) = acceptance::judge(&news, &keys) {
+            return refuse(cluster, &invalid, context).await;
+        }
+    }
     let carried_out = match carry_out(&validated, &observed, context).await {
         Ok(carried_out) => carried_out,
         Err(error) => return refused(cluster, error, context).await,

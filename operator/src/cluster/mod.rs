@@ -2,6 +2,7 @@
 //!
 //! [`observe`], [`apply`] and [`controller`] talk to the API server. All else is a function of what was observed.
 
+pub mod acceptance;
 pub mod apply;
 pub mod build;
 pub mod controller;

@@ -148,6 +148,9 @@ pub(crate) fn open_object_schema(_: &mut SchemaGenerator) -> Schema {
 }
 
 #[cfg(test)]
+mod cel_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,6 +1,6 @@
 //! What the operator asks of a cluster, in its own terms.
 
-use super::{connection::KafkaError, pool::Link};
+use super::{config_kind::ConfigKind, connection::KafkaError, pool::Link};
 use ottla_wire::{
     ErrorCode, Str, Uuid,
     messages::{
@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 
 /// `ConfigResource.Type.TOPIC`.
 const TOPIC: i8 = 2;
+/// `ConfigResource.Type.BROKER`.
+const BROKER: i8 = 4;
 /// `ConfigSource.DYNAMIC_TOPIC_CONFIG`: set on the topic itself.
 const SET_ON_TOPIC: i8 = 1;
 /// `AlterConfigOp`.
@@ -128,6 +130,25 @@ impl Admin {
             found.insert(result.resource_name.to_string(), set.collect());
         }
         Ok(found)
+    }
+
+    /// Every configuration that broker `node` has, and its kind.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn broker_keys(&self, node: i32) -> Result<BTreeMap<String, ConfigKind>, KafkaError> {
+        let resource = DescribeConfigsResource {
+            resource_type: BROKER,
+            resource_name: node.to_string().into(),
+            configuration_keys: None,
+            ..DescribeConfigsResource::default()
+        };
+        let request =
+            DescribeConfigsRequest { resources: vec![resource], ..DescribeConfigsRequest::default() };
+        let response = self.0.send(&request).await?;
+        let result = response.results.into_iter().next().ok_or(KafkaError::Protocol("no resource in it"))?;
+        KafkaError::check(result.error_code, result.error_message.as_ref())?;
+        Ok(result.configs.into_iter().map(|c| (c.name.to_string(), c.config_type.into())).collect())
     }
 
     /// Creates a topic; counts that are absent are the cluster's defaults.

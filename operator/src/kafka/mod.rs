@@ -1,9 +1,11 @@
 //! A small asynchronous Kafka client: what the operator asks brokers for, each call with a deadline, one connection per cluster.
 
 pub mod admin;
+pub mod config_kind;
 pub mod connection;
 pub mod pool;
 
 pub use admin::{Admin, ConfigChange, TopicDescription};
+pub use config_kind::ConfigKind;
 pub use connection::KafkaError;
 pub use pool::Pool;

@@ -3,7 +3,6 @@
 
 use super::names;
 use crate::cluster::validate::{Node, ValidatedCluster};
-use std::fmt::Write;
 
 const CONTROLLER: &str = "CONTROLLER";
 const REPLICATION: &str = "REPLICATION";
@@ -27,14 +26,9 @@ pub fn build(cluster: &ValidatedCluster, node: &Node) -> String {
         ("log.dirs", join(node.volumes.iter().map(|v| names::log_directory(v.id)))),
         ("metadata.log.dir", node.volumes.first().map(|v| names::log_directory(v.id)).unwrap_or_default()),
     ];
-    let mut text = String::new();
-    for (key, value) in own {
-        line(&mut text, key, &value);
-    }
-    for (key, value) in &cluster.config {
-        line(&mut text, key, value);
-    }
-    text
+    let own = own.iter().map(|(key, value)| line(key, value));
+    let asked = cluster.config.iter().map(|(key, value)| line(key, value));
+    own.chain(asked).fold(String::new(), |text, line| text + &line + "\n")
 }
 
 /// Name, port and security protocol of every listener, the operator's own last.
@@ -74,18 +68,18 @@ fn join(parts: impl Iterator<Item = String>) -> String {
 }
 
 /// One line, with what the format of Java's properties takes for syntax escaped.
-fn line(text: &mut String, key: &str, value: &str) {
-    let mut escaped = String::with_capacity(value.len());
+pub fn line(key: &str, value: &str) -> String {
+    let mut line = format!("{key}=");
     for (index, c) in value.chars().enumerate() {
         match c {
-            '\\' => escaped.push_str("\\\\"),
-            ' ' if index == 0 => escaped.push_str("\\ "),
-            '\t' => escaped.push_str("\\t"),
-            '\u{c}' => escaped.push_str("\\f"),
-            _ => escaped.push(c),
+            '\\' => line.push_str("\\\\"),
+            ' ' if index == 0 => line.push_str("\\ "),
+            '\t' => line.push_str("\\t"),
+            '\u{c}' => line.push_str("\\f"),
+            _ => line.push(c),
         }
     }
-    writeln!(text, "{key}={escaped}").expect("writing to a string does not fail");
+    line
 }
 
 #[cfg(test)]
@@ -94,8 +88,6 @@ mod tests {
 
     #[test]
     fn values_survive_the_properties_syntax() {
-        let mut text = String::new();
-        line(&mut text, "a", r" DEFAULT\u0041 = #x");
-        assert_eq!(text, "a=\\ DEFAULT\\\\u0041 = #x\n");
+        assert_eq!(line("a", r" DEFAULT\u0041 = #x"), r"a=\ DEFAULT\\u0041 = #x");
     }
 }

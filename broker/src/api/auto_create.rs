@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_wire::messages::CreateTopicsRequest;
-use ottla_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use ottla_wire::messages::create_topics_request::CreatableTopic;
 use ottla_wire::{ErrorCode, Str};
 use tracing::{debug, info};
 
 use super::RequestContext;
 use crate::broker::Broker;
-use crate::config::Offsets;
+use crate::group::offsets_topic;
 use crate::security::{Operation, Resource};
 
 /// The topic of committed offsets.
@@ -61,26 +61,7 @@ async fn create_allowed(broker: Arc<Broker>, names: Vec<Str>) -> Vec<(Str, Error
 
 fn creatable(broker: &Broker, name: &Str) -> CreatableTopic {
     if &**name == OFFSETS {
-        return offsets_topic(&broker.config.offsets);
+        return offsets_topic(&broker.config, broker.image().cluster.brokers.len());
     }
     CreatableTopic { name: name.clone(), num_partitions: -1, replication_factor: -1, ..Default::default() }
-}
-
-/// The topic of committed offsets, as `offsets.topic.*` says.
-pub fn offsets_topic(offsets: &Offsets) -> CreatableTopic {
-    let segment_bytes = offsets.segment_bytes.to_string();
-    let configs =
-        [("cleanup.policy", "compact"), ("compression.type", "producer"), ("segment.bytes", &*segment_bytes)];
-    let config = |(name, value): (&str, &str)| CreatableTopicConfig {
-        name: Str::from(name),
-        value: Some(Str::from(value)),
-        ..Default::default()
-    };
-    CreatableTopic {
-        name: Str::from_static(OFFSETS),
-        num_partitions: offsets.num_partitions,
-        replication_factor: offsets.replication_factor,
-        configs: configs.into_iter().map(config).collect(),
-        ..Default::default()
-    }
 }

@@ -1,1 +1,41 @@
-//! CreatePartitions (37).
+//! CreatePartitions (37): asks the controller, and answers once the new partitions are in effect here.
+
+use std::sync::Arc;
+
+use ottla_wire::messages::create_partitions_response::CreatePartitionsTopicResult;
+use ottla_wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
+use ottla_wire::{ErrorCode, Str};
+
+use super::RequestContext;
+use crate::broker::Broker;
+use crate::security::{Operation, Resource};
+
+/// Grows the topics that the principal may alter.
+pub async fn handle(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    mut request: CreatePartitionsRequest,
+) -> CreatePartitionsResponse {
+    let mut forbidden = Vec::new();
+    request.topics.retain(|topic| {
+        let allowed = broker.allows(context, Operation::Alter, Resource::Topic(&topic.name));
+        if !allowed {
+            forbidden.push(refused(topic.name.clone()));
+        }
+        allowed
+    });
+    let mut response = broker.controller.create_partitions(request).await;
+    broker.catch_up().await;
+    response.results.extend(forbidden);
+    response
+}
+
+fn refused(name: Str) -> CreatePartitionsTopicResult {
+    let code = ErrorCode::TopicAuthorizationFailed;
+    CreatePartitionsTopicResult {
+        name,
+        error_code: code.code(),
+        error_message: Some(Str::from(code.to_string())),
+        ..Default::default()
+    }
+}

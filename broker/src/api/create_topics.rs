@@ -1,1 +1,69 @@
-//! CreateTopics (19).
+//! CreateTopics (19): asks the controller, and answers once the new partitions are in effect here.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ottla_wire::messages::create_topics_response::CreatableTopicResult;
+use ottla_wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use ottla_wire::{ErrorCode, Str};
+
+use super::RequestContext;
+use crate::broker::Broker;
+use crate::security::{Operation, Resource};
+
+/// Creates the topics that the principal may create.
+pub async fn handle(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    mut request: CreateTopicsRequest,
+) -> CreateTopicsResponse {
+    let forbidden = take_forbidden(broker, context, &mut request);
+    let mut response = broker.controller.create_topics(request).await;
+    broker.catch_up().await;
+    for topic in &mut response.topics {
+        hide_configs(broker, context, topic);
+    }
+    response.topics.extend(forbidden.into_iter().map(refused));
+    response
+}
+
+/// Who may create anything need not be allowed each topic.
+fn take_forbidden(
+    broker: &Broker,
+    context: &RequestContext,
+    request: &mut CreateTopicsRequest,
+) -> BTreeSet<Str> {
+    if broker.allows(context, Operation::Create, Resource::Cluster) {
+        return BTreeSet::new();
+    }
+    let mut forbidden = BTreeSet::new();
+    request.topics.retain(|topic| {
+        let allowed = broker.allows(context, Operation::Create, Resource::Topic(&topic.name));
+        if !allowed {
+            forbidden.insert(topic.name.clone());
+        }
+        allowed
+    });
+    forbidden
+}
+
+/// Configs are shown to those who may see them.
+fn hide_configs(broker: &Broker, context: &RequestContext, topic: &mut CreatableTopicResult) {
+    let made = topic.error_code == ErrorCode::None.code();
+    if made && !broker.allows(context, Operation::DescribeConfigs, Resource::Topic(&topic.name)) {
+        topic.topic_config_error_code = ErrorCode::TopicAuthorizationFailed.code();
+        topic.configs = Some(Vec::new());
+        topic.num_partitions = -1;
+        topic.replication_factor = -1;
+    }
+}
+
+fn refused(name: Str) -> CreatableTopicResult {
+    let code = ErrorCode::TopicAuthorizationFailed;
+    CreatableTopicResult {
+        name,
+        error_code: code.code(),
+        error_message: Some(Str::from(code.to_string())),
+        ..Default::default()
+    }
+}

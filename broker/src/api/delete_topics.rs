@@ -1,1 +1,78 @@
-//! DeleteTopics (20).
+//! DeleteTopics (20): asks the controller, and answers once the partitions are gone here.
+
+use std::sync::Arc;
+
+use ottla_wire::messages::delete_topics_request::DeleteTopicState;
+use ottla_wire::messages::delete_topics_response::DeletableTopicResult;
+use ottla_wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
+use ottla_wire::{ErrorCode, Str, Uuid};
+
+use super::RequestContext;
+use crate::broker::Broker;
+use crate::security::{Operation, Resource};
+
+/// First version that knows the error for deletion being disabled.
+const KNOWS_DISABLED: i16 = 3;
+
+/// Deletes the topics that the principal may delete.
+pub async fn handle(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    mut request: DeleteTopicsRequest,
+) -> DeleteTopicsResponse {
+    let forbidden = take_forbidden(broker, context, &mut request);
+    let mut response = broker.controller.delete_topics(request).await;
+    broker.catch_up().await;
+    response.responses.extend(forbidden);
+    if context.api_version < KNOWS_DISABLED {
+        for topic in &mut response.responses {
+            if topic.error_code == ErrorCode::TopicDeletionDisabled.code() {
+                topic.error_code = ErrorCode::InvalidRequest.code();
+            }
+        }
+    }
+    response
+}
+
+fn take_forbidden(
+    broker: &Broker,
+    context: &RequestContext,
+    request: &mut DeleteTopicsRequest,
+) -> Vec<DeletableTopicResult> {
+    let image = broker.image();
+    let name_of = |state: &DeleteTopicState| {
+        let by_id = || image.topics.by_id(&state.topic_id).map(|topic| topic.name.clone());
+        state.name.clone().or_else(by_id)
+    };
+    let allows = |operation: Operation, name: &str| broker.allows(context, operation, Resource::Topic(name));
+    let mut forbidden = Vec::new();
+    request.topics.retain(|state| {
+        let Some(name) = name_of(state) else { return true };
+        if allows(Operation::Delete, &name) {
+            return true;
+        }
+        // A topic named by id keeps its name from those who may not see it.
+        let shown = state.name.is_some() || allows(Operation::Describe, &name);
+        forbidden.push(refused(shown.then_some(name), state.topic_id));
+        false
+    });
+    request.topic_names.retain(|name| {
+        let allowed = allows(Operation::Delete, name);
+        if !allowed {
+            forbidden.push(refused(Some(name.clone()), Uuid::ZERO));
+        }
+        allowed
+    });
+    forbidden
+}
+
+fn refused(name: Option<Str>, topic_id: Uuid) -> DeletableTopicResult {
+    let code = ErrorCode::TopicAuthorizationFailed;
+    DeletableTopicResult {
+        name,
+        topic_id,
+        error_code: code.code(),
+        error_message: Some(Str::from(code.to_string())),
+        ..Default::default()
+    }
+}

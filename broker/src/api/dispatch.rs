@@ -102,7 +102,12 @@ apis! {
     LeaveGroup: LeaveGroupRequest => leave_group,
     SyncGroup: SyncGroupRequest => sync_group,
     ApiVersions: ApiVersionsRequest => api_versions,
+    CreateTopics: CreateTopicsRequest => create_topics,
+    DeleteTopics: DeleteTopicsRequest => delete_topics,
     InitProducerId: InitProducerIdRequest => init_producer_id,
+    CreatePartitions: CreatePartitionsRequest => create_partitions,
+    IncrementalAlterConfigs: IncrementalAlterConfigsRequest => incremental_alter_configs,
+    DescribeQuorum: DescribeQuorumRequest => describe_quorum,
     DescribeCluster: DescribeClusterRequest => describe_cluster,
     DescribeTopicPartitions: DescribeTopicPartitionsRequest => describe_topic_partitions,
 }

@@ -119,20 +119,6 @@ async fn many_askers_are_all_answered_and_see_their_own_writes() {
 }
 
 #[tokio::test]
-async fn the_offsets_topic_is_made_once() {
-    let dir = tempfile::tempdir().expect("temporary directory");
-    format(dir.path());
-    let handle = start(dir.path(), 1, &[]);
-    let config = Config::from_overrides(&[("offsets.topic.num.partitions", "3")]).expect("valid");
-    assert_eq!(handle.ensure_offsets_topic(&config).await, Err(ErrorCode::InvalidReplicationFactor));
-    join(&handle, 1).await;
-    let (one, other) =
-        tokio::join!(handle.ensure_offsets_topic(&config), handle.ensure_offsets_topic(&config));
-    assert_eq!((one, other), (Ok(()), Ok(())));
-    assert_eq!(handle.image().topics.by_name(OFFSETS_TOPIC).map(|topic| topic.partitions.len()), Some(3));
-}
-
-#[tokio::test]
 async fn the_quorum_is_described() {
     let dir = tempfile::tempdir().expect("temporary directory");
     format(dir.path());

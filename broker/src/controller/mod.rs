@@ -6,7 +6,6 @@
 //! are waiting, syncs once, publishes the image, and only then answers. The rest of the broker reads the image that
 //! was published last.
 
-mod automatic;
 mod configs;
 mod describe;
 mod error;
@@ -25,7 +24,6 @@ mod tests;
 
 use ottla_quorum::MetadataRecord;
 
-pub use automatic::OFFSETS_TOPIC;
 pub use error::{ControllerError, TopicError};
 pub use handle::ControllerHandle;
 pub use producer_ids::ProducerIdBlock;

@@ -190,7 +190,8 @@ fn topic_configs_are_set_appended_subtracted_and_unset() {
 fn bad_changes_are_refused_with_kafkas_codes_and_change_nothing() {
     let mut image = with_topic(&[1], &[1]);
     let before = image.clone();
-    let cases: [(i8, &str, (&str, i8, Option<&str>), ErrorCode); 14] = [
+    type Change<'a> = (&'a str, i8, Option<&'a str>);
+    let cases: [(i8, &str, Change<'_>, ErrorCode); 14] = [
         (2, "t", ("retention.ms", 0, Some("x")), ErrorCode::InvalidConfig),
         (2, "t", ("nope", 0, Some("1")), ErrorCode::InvalidConfig),
         (2, "t", ("retention.ms", 2, Some("5")), ErrorCode::InvalidConfig),

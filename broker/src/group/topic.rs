@@ -18,7 +18,7 @@ const TIMEOUT_MS: i32 = 30_000;
 /// The controller refuses, because there are fewer brokers than replicas for example.
 pub async fn create_offsets_topic(controller: &ControllerHandle, config: &Config) -> Result<(), ErrorCode> {
     let request = CreateTopicsRequest {
-        topics: vec![offsets_topic(config)],
+        topics: vec![offsets_topic(config, controller.image().cluster.brokers.len())],
         timeout_ms: TIMEOUT_MS,
         ..Default::default()
     };
@@ -38,22 +38,49 @@ pub async fn create_offsets_topic(controller: &ControllerHandle, config: &Config
     }
 }
 
-/// The topic as the node's settings want it.
-pub fn offsets_topic(config: &Config) -> CreatableTopic {
+/// The topic as the node's settings want it. A replication factor that nobody set is no more than there are brokers.
+pub fn offsets_topic(config: &Config, brokers: usize) -> CreatableTopic {
     let setting = |name: &str, value: String| CreatableTopicConfig {
         name: name.into(),
         value: Some(value.into()),
         ..Default::default()
     };
+    let configured = config.offsets.replication_factor;
+    let replication_factor = if config.settings.is_set("offsets.topic.replication.factor") {
+        configured
+    } else {
+        configured.min(i16::try_from(brokers.max(1)).unwrap_or(i16::MAX))
+    };
     CreatableTopic {
         name: OFFSETS_TOPIC.into(),
         num_partitions: config.offsets.num_partitions,
-        replication_factor: config.offsets.replication_factor,
+        replication_factor,
         configs: vec![
             setting("cleanup.policy", "compact".to_owned()),
             setting("compression.type", "producer".to_owned()),
             setting("segment.bytes", config.offsets.segment_bytes.to_string()),
         ],
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topic_is_as_configured_and_its_default_fits_the_cluster() {
+        let of = |overrides: &[(&str, &str)], brokers| {
+            offsets_topic(&Config::from_overrides(overrides).expect("valid"), brokers)
+        };
+        let changed =
+            of(&[("offsets.topic.num.partitions", "7"), ("offsets.topic.segment.bytes", "2000000")], 1);
+        assert_eq!((changed.num_partitions, changed.replication_factor), (7, 1));
+        let segment = changed.configs.iter().find(|config| &*config.name == "segment.bytes");
+        assert_eq!(segment.and_then(|config| config.value.as_deref()), Some("2000000"));
+        assert_eq!(of(&[], 2).replication_factor, 2);
+        assert_eq!(of(&[], 5).replication_factor, 3);
+        let asked = of(&[("offsets.topic.replication.factor", "3")], 1);
+        assert_eq!(asked.replication_factor, 3, "what was asked for is not lowered");
     }
 }

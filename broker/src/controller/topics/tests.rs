@@ -13,8 +13,6 @@ use proptest::prelude::*;
 
 use super::placement::place;
 use super::*;
-use crate::controller::OFFSETS_TOPIC;
-use crate::controller::automatic::automatic_topic;
 use crate::controller::tests::{apply, cluster, uuid};
 
 fn topic(name: &str, partitions: i32, replication_factor: i16) -> CreatableTopic {
@@ -245,27 +243,6 @@ fn topics_are_deleted_by_name_or_id() {
     assert!(disabled.records.is_empty());
     assert_eq!(disabled.response.responses[0].error_code, E::TopicDeletionDisabled.code());
     assert_eq!(delete_topics(&image, &request, true).records.len(), 1);
-}
-
-#[test]
-fn the_topic_of_offsets_is_made_as_configured() {
-    let config = Config::from_overrides(&[
-        ("offsets.topic.num.partitions", "7"),
-        ("offsets.topic.segment.bytes", "2000000"),
-    ])
-    .expect("valid");
-    let mut image = cluster(&[1]);
-    let wanted = automatic_topic(&image, &config, &OFFSETS_TOPIC.into());
-    let results = create(&mut image, vec![wanted]);
-    assert_eq!((code(&results[0]), results[0].num_partitions), (ErrorCode::None, 7));
-    assert_eq!(results[0].replication_factor, 1, "nobody asked for more than there are brokers");
-    let configs = image.configs.topic(OFFSETS_TOPIC);
-    assert_eq!(configs.get("cleanup.policy").map(|v| &**v), Some("compact"));
-    assert_eq!(configs.get("segment.bytes").map(|v| &**v), Some("2000000"));
-
-    let explicit = Config::from_overrides(&[("offsets.topic.replication.factor", "3")]).expect("valid");
-    let wanted = automatic_topic(&image, &explicit, &OFFSETS_TOPIC.into());
-    assert_eq!(wanted.replication_factor, 3, "what was asked for is not lowered");
 }
 
 #[test]

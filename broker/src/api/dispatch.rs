@@ -109,6 +109,7 @@ apis! {
     IncrementalAlterConfigs: IncrementalAlterConfigsRequest => incremental_alter_configs,
     DescribeQuorum: DescribeQuorumRequest => describe_quorum,
     DescribeCluster: DescribeClusterRequest => describe_cluster,
+    DescribeConfigs: DescribeConfigsRequest => describe_configs,
     DescribeTopicPartitions: DescribeTopicPartitionsRequest => describe_topic_partitions,
 }
 

@@ -29,6 +29,7 @@ pub use handle::ControllerHandle;
 pub use producer_ids::ProducerIdBlock;
 pub use registration::BrokerRegistration;
 pub use settings::{ControllerIdentity, ControllerSettings};
+pub(crate) use topics::name::check as check_topic_name;
 
 /// What a request leads to: records to be written, all or none, and the answer for when they are.
 #[derive(Debug)]

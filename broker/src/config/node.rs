@@ -37,6 +37,8 @@ pub(super) fn assume_single_node(settings: &mut Settings) -> bool {
     if !settings.is_set("log.dir") {
         settings.assume("log.dirs", "data");
     }
+    // Kafka's default of 3 would leave a cluster of one without consumer groups.
+    settings.assume("offsets.topic.replication.factor", "1");
     assume_controller_listener(settings);
     true
 }

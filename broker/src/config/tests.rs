@@ -248,6 +248,7 @@ fn a_single_node_keeps_what_was_set() {
     let config = load(&[("listeners", "PLAINTEXT://:1,CONTROLLER://127.0.0.1:2")]).unwrap();
     assert_eq!(text(&config.advertised_controller_listeners), ["CONTROLLER://127.0.0.1:2"]);
     assert_eq!(config.quorum.bootstrap_servers, [("127.0.0.1".to_owned(), 2)]);
+    assert_eq!(config.settings.text("offsets.topic.replication.factor"), Some("1"));
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub async fn node(dir: &Path, overrides: &[(&str, &str)]) -> Node {
     let data = dir.to_str().unwrap();
     let mut settings = vec![
         ("listeners", "PLAINTEXT://127.0.0.1:0"),
+        ("ottla.http.listener", "127.0.0.1:0"),
         ("log.dirs", data),
         ("group.initial.rebalance.delay.ms", "0"),
         ("group.min.session.timeout.ms", "200"),

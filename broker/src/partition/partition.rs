@@ -320,7 +320,7 @@ impl Partition {
 
     /// The leader epoch of the first batch.
     pub fn first_epoch(&self) -> Option<LeaderEpoch> {
-        self.look(Log::last_epoch).flatten()
+        self.look(|log| log.epoch_at(log.start_offset())).flatten()
     }
 
     /// Largest epoch at or below `epoch`, and where it ends.

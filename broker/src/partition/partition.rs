@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Weak;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -13,6 +13,8 @@ use ottla_log::{
 use ottla_wire::{Records, Uuid};
 use parking_lot::RwLock;
 use tokio::sync::watch;
+
+use crate::clock;
 
 use super::waiters::{Progress, Waiter, Waiters};
 use super::{LogDirectory, PartitionError, ProduceError, TopicPartition};
@@ -101,6 +103,7 @@ pub struct Partition {
     log_end: AtomicI64,
     committed: watch::Sender<Committed>,
     waiters: Waiters,
+    flushing: AtomicBool,
 }
 
 impl Partition {
@@ -127,6 +130,7 @@ impl Partition {
             log_end: AtomicI64::new(end.0),
             committed: watch::Sender::new(committed),
             waiters: Waiters::default(),
+            flushing: AtomicBool::new(false),
         });
         if let Some(log) = &*partition.log.read() {
             partition.advance(log, 0);
@@ -190,7 +194,7 @@ impl Partition {
     /// # Errors
     /// Nothing was written then.
     pub fn append(
-        &self,
+        self: &Arc<Self>,
         records: Bytes,
         origin: Origin,
         acks: RequiredAcks,
@@ -215,6 +219,9 @@ impl Partition {
             .map_err(ProduceError::Append)?;
         if !appended.duplicate {
             self.advance(log, appended.size);
+            if log.should_flush(now) {
+                self.flush_soon();
+            }
         }
         Ok(appended)
     }
@@ -370,9 +377,39 @@ impl Partition {
         self.log.read().as_ref().map(look)
     }
 
-    /// Makes everything appended durable. Waits for the disk: never on a task of the runtime.
+    /// Has the log flushed on the blocking pool. One flush at a time: what is appended meanwhile goes with the next.
+    fn flush_soon(self: &Arc<Self>) {
+        if self.flushing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let partition = Arc::clone(self);
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || partition.flush_until_quiet())),
+            // Without a runtime the caller is a thread that may wait.
+            Err(_) => drop(std::thread::spawn(move || partition.flush_until_quiet())),
+        }
+    }
+
+    fn flush_until_quiet(&self) {
+        loop {
+            let flushed = self.flush(clock::now());
+            self.flushing.store(false, Ordering::Release);
+            let due = self.look(|log| log.should_flush(clock::now())).unwrap_or(false);
+            if flushed.is_err() || !due || self.flushing.swap(true, Ordering::AcqRel) {
+                return;
+            }
+        }
+    }
+
+    /// Makes everything appended durable; appends go on meanwhile. Waits for the disk: never on a task of the runtime.
+    /// A failure fences the directory, whatever it is: the kernel may have dropped what was not written.
     pub(super) fn flush(&self, now: TimestampMs) -> Result<(), LogError> {
-        self.with_log(|log| log.flush(now)).unwrap_or(Ok(()))
+        let Some(prepared) = self.with_log(ottla_log::Log::prepare_flush) else { return Ok(()) };
+        let flushed = prepared.and_then(|flush| {
+            let result = flush.run();
+            self.with_log(|log| log.complete_flush(&flush, result, now)).unwrap_or(Ok(()))
+        });
+        flushed.inspect_err(|error| self.directory.fence(&format!("{}: flush: {error}", self.name)))
     }
 
     /// New topic settings.

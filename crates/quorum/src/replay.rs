@@ -170,7 +170,7 @@ impl Replay {
                 self.transaction.take().ok_or_else(|| misplaced("outside of"))?;
             }
             record => {
-                self.working_image().apply(record).map_err(|source| ReplayError::Apply { offset, source })?
+                self.working_image().apply(record).map_err(|source| ReplayError::Apply { offset, source })?;
             }
         }
         Ok(())

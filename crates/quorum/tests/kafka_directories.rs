@@ -144,7 +144,7 @@ fn a_torn_end_is_left_out() {
         assert_eq!(loaded.log_end, 65, "{cut} bytes cut off");
         assert!(loaded.torn_bytes > 0);
     }
-    let mut flipped = whole.clone();
+    let mut flipped = whole;
     let last = flipped.len() - 1;
     flipped[last] ^= 1;
     std::fs::write(&path, &flipped).expect("written");

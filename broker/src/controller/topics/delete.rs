@@ -1,6 +1,6 @@
 //! DeleteTopics, by name or by id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_quorum::MetadataRecord;
 use ottla_quorum::image::{MetadataImage, TopicImage};
@@ -23,31 +23,32 @@ pub(crate) fn delete_topics(
         return Decision::answer(refuse_all(request, &error));
     }
     let wanted = wanted(request);
-    let counts = count(&wanted);
+    let asked = Asked::of(image, &wanted);
     let mut records = Vec::new();
     let mut responses = Vec::new();
+    let mut answered = BTreeSet::new();
     for state in &wanted {
-        match resolve(image, state, &counts) {
-            Ok(topic) => {
-                records.push(MetadataRecord::RemoveTopic(RemoveTopicRecord {
-                    topic_id: topic.id,
-                    ..Default::default()
-                }));
-                responses.push(DeletableTopicResult {
-                    name: Some(topic.name.clone()),
-                    topic_id: topic.id,
-                    ..Default::default()
-                });
-            }
-            Err(error) => responses.push(refused(state, &error)),
+        let outcome = asked.resolve(image, state);
+        let answer = match &outcome {
+            Ok(topic) | Err((Some(topic), _)) => (Some(topic.name.clone()), topic.id),
+            Err((None, _)) => (state.name.clone(), state.topic_id),
+        };
+        if !answered.insert(answer.clone()) {
+            continue;
         }
+        if let Ok(topic) = outcome {
+            let record = RemoveTopicRecord { topic_id: topic.id, ..Default::default() };
+            records.push(MetadataRecord::RemoveTopic(record));
+        }
+        responses.push(result(answer, outcome.err().map(|(_, error)| error)));
     }
     Decision { records, response: DeleteTopicsResponse { responses, ..Default::default() } }
 }
 
 /// The answer when nothing can be done at all.
 pub(crate) fn refuse_all(request: &DeleteTopicsRequest, error: &TopicError) -> DeleteTopicsResponse {
-    let responses = wanted(request).iter().map(|state| refused(state, error)).collect();
+    let refused = |state: DeleteTopicState| result((state.name, state.topic_id), Some(error.clone()));
+    let responses = wanted(request).into_iter().map(refused).collect();
     DeleteTopicsResponse { responses, ..Default::default() }
 }
 
@@ -60,53 +61,74 @@ fn wanted(request: &DeleteTopicsRequest) -> Vec<DeleteTopicState> {
     request.topics.iter().cloned().chain(by_name).collect()
 }
 
-fn count(wanted: &[DeleteTopicState]) -> BTreeMap<(Option<Str>, Uuid), usize> {
-    let mut counts = BTreeMap::new();
-    for state in wanted {
-        *counts.entry((state.name.clone(), state.topic_id)).or_insert(0) += 1;
-    }
-    counts
+/// How often each topic is asked for, by what it was asked by.
+struct Asked {
+    by_state: BTreeMap<(Option<Str>, Uuid), usize>,
+    by_topic: BTreeMap<Uuid, BTreeSet<(Option<Str>, Uuid)>>,
 }
 
-fn resolve<'a>(
-    image: &'a MetadataImage,
-    state: &DeleteTopicState,
-    counts: &BTreeMap<(Option<Str>, Uuid), usize>,
-) -> Result<&'a TopicImage, TopicError> {
-    let invalid = |message: &str| Err(TopicError::new(ErrorCode::InvalidRequest, message));
-    let twice = counts.get(&(state.name.clone(), state.topic_id)).is_some_and(|count| *count > 1);
-    match (&state.name, state.topic_id) {
-        (None, Uuid::ZERO) => invalid("Neither topic name nor id were specified."),
-        (Some(_), id) if id != Uuid::ZERO => invalid("You may not specify both topic name and topic id."),
-        (Some(_), _) if twice => invalid("Duplicate topic name."),
-        (None, _) if twice => invalid("Duplicate topic id."),
-        (Some(name), _) => image.topics.by_name(name).map(AsRef::as_ref).ok_or_else(|| {
-            TopicError::new(
-                ErrorCode::UnknownTopicOrPartition,
-                "This server does not host this topic-partition.",
-            )
-        }),
-        (None, id) => {
-            let named_too = image
-                .topics
-                .by_id(&id)
-                .is_some_and(|topic| counts.contains_key(&(Some(topic.name.clone()), Uuid::ZERO)));
-            if named_too {
-                return invalid("The provided topic name maps to an ID that was already supplied.");
+/// A refusal, and the topic that it is about where it must be told by name and id.
+type Refused<'a> = (Option<&'a TopicImage>, TopicError);
+
+impl Asked {
+    fn of(image: &MetadataImage, wanted: &[DeleteTopicState]) -> Self {
+        let mut asked = Self { by_state: BTreeMap::new(), by_topic: BTreeMap::new() };
+        for state in wanted {
+            let key = (state.name.clone(), state.topic_id);
+            *asked.by_state.entry(key.clone()).or_insert(0) += 1;
+            let found = match &state.name {
+                Some(name) => image.topics.by_name(name),
+                None => image.topics.by_id(&state.topic_id),
+            };
+            if let Some(topic) = found {
+                asked.by_topic.entry(topic.id).or_default().insert(key);
             }
-            image.topics.by_id(&id).map(AsRef::as_ref).ok_or_else(|| {
-                TopicError::new(ErrorCode::UnknownTopicId, "This server does not host this topic ID.")
-            })
         }
+        asked
+    }
+
+    fn resolve<'a>(
+        &self,
+        image: &'a MetadataImage,
+        state: &DeleteTopicState,
+    ) -> Result<&'a TopicImage, Refused<'a>> {
+        let invalid = |message: &str| Err((None, TopicError::new(ErrorCode::InvalidRequest, message)));
+        let key = (state.name.clone(), state.topic_id);
+        let twice = self.by_state.get(&key).is_some_and(|count| *count > 1);
+        let topic = match (&state.name, state.topic_id) {
+            (None, Uuid::ZERO) => return invalid("Neither topic name nor id were specified."),
+            (Some(_), id) if id != Uuid::ZERO => {
+                return invalid("You may not specify both topic name and topic id.");
+            }
+            (Some(_), _) if twice => return invalid("Duplicate topic name."),
+            (None, _) if twice => return invalid("Duplicate topic id."),
+            (Some(name), _) => image.topics.by_name(name),
+            (None, id) => image.topics.by_id(&id),
+        };
+        let topic = topic.ok_or_else(|| (None, unknown(state)))?;
+        if self.by_topic.get(&topic.id).is_some_and(|ways| ways.len() > 1) {
+            let message = "The provided topic name maps to an ID that was already supplied.";
+            return Err((Some(topic), TopicError::new(ErrorCode::InvalidRequest, message)));
+        }
+        Ok(topic)
     }
 }
 
-fn refused(state: &DeleteTopicState, error: &TopicError) -> DeletableTopicResult {
+fn unknown(state: &DeleteTopicState) -> TopicError {
+    let (code, message) = if state.name.is_some() {
+        (ErrorCode::UnknownTopicOrPartition, "This server does not host this topic-partition.")
+    } else {
+        (ErrorCode::UnknownTopicId, "This server does not host this topic ID.")
+    };
+    TopicError::new(code, message)
+}
+
+fn result((name, topic_id): (Option<Str>, Uuid), error: Option<TopicError>) -> DeletableTopicResult {
     DeletableTopicResult {
-        name: state.name.clone(),
-        topic_id: state.topic_id,
-        error_code: error.code.code(),
-        error_message: Some(error.message.clone()),
+        name,
+        topic_id,
+        error_code: error.as_ref().map_or(ErrorCode::None, |error| error.code).code(),
+        error_message: error.map(|error| error.message),
         ..Default::default()
     }
 }

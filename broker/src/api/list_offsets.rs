@@ -60,7 +60,9 @@ pub async fn handle(
             } else {
                 look_up(broker, context, &topic.name, &asked, isolation).await
             };
-            partitions.push(row(asked.partition_index, found));
+            // Older clients have no field for the epoch.
+            let known = |(at, offset, epoch)| (at, offset, if context.api_version >= 4 { epoch } else { -1 });
+            partitions.push(row(asked.partition_index, found.map(known)));
         }
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions, ..Default::default() });
     }

@@ -93,8 +93,10 @@ impl Broker {
         let Some(state) = image.partition(topic, partition) else {
             return Err(ErrorCode::UnknownTopicOrPartition);
         };
+        // Hosted here but not there: its directory failed, or it comes or goes right now.
         let here = state.replicas.contains(&self.node_id);
-        Err(if here { ErrorCode::KafkaStorageError } else { ErrorCode::NotLeaderOrFollower })
+        let failed = self.partitions.directories().iter().any(|directory| directory.is_offline());
+        Err(if here && failed { ErrorCode::KafkaStorageError } else { ErrorCode::NotLeaderOrFollower })
     }
 
     /// A broker that serves, which is what clients are told to be the controller; -1 if there is none.

@@ -5,7 +5,7 @@ mod common;
 
 use common::{TestNode, batch, only_partition, produce_request};
 use ottla_wire::messages::InitProducerIdRequest;
-use ottla_wire::{ErrorCode, Str};
+use ottla_wire::{ApiKey, ErrorCode, Str};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repetition_is_acknowledged_and_not_appended() {
@@ -43,7 +43,7 @@ async fn transactions_get_an_error_that_nobody_retries() {
     let node = TestNode::start().await;
     let mut client = node.client().await;
     client.create_topic("t", 1, &[]).await;
-    for version in 0..=6 {
+    for version in ApiKey::InitProducerId.versions() {
         let request = InitProducerIdRequest {
             transactional_id: Some(Str::from("tx")),
             transaction_timeout_ms: 1000,

@@ -40,7 +40,7 @@ pub struct Leadership {
 
 impl Leadership {
     /// The minimum that can be met: not more than there are replicas.
-    fn effective_min_isr(&self) -> usize {
+    pub fn effective_min_isr(&self) -> usize {
         self.min_isr.min(self.replica_count)
     }
 }

@@ -72,12 +72,12 @@ fn replicas(broker: &Broker) -> Vec<Number> {
         (
             "kafka_server_replicamanager_underminisrpartitioncount",
             "Led partitions below min.insync.replicas",
-            count(&|l| l.here && l.isr.len() < l.min_isr),
+            count(&|l| l.here && l.isr.len() < l.effective_min_isr()),
         ),
         (
             "kafka_server_replicamanager_atminisrpartitioncount",
             "Led partitions at min.insync.replicas",
-            count(&|l| l.here && l.isr.len() == l.min_isr),
+            count(&|l| l.here && l.isr.len() == l.effective_min_isr()),
         ),
         (
             "kafka_server_replicamanager_offlinereplicacount",

@@ -70,7 +70,7 @@ async fn node_in(dir: &Path, overrides: &[(&str, &str)]) -> Node {
     let dir = dir.join("data");
     let mut all = vec![
         ("log.dirs", dir.to_str().unwrap()),
-        ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0"),
+        ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:22090"),
         ("advertised.listeners", "PLAINTEXT://127.0.0.1:0"),
         ("controller.listener.names", "CONTROLLER"),
         ("ottla.http.listener", "127.0.0.1:0"),

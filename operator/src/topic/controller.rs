@@ -1,8 +1,8 @@
 //! The watches that call for passes, and the loop that makes them.
 
 use super::{
-    deletion::{GoneSince, SETTLE},
-    pass::{self, Input, PassError},
+    deletion::SETTLE,
+    pass::{self, Input, Memory, PassError},
     queue::{ClusterKey, Queue},
 };
 use crate::{
@@ -18,7 +18,7 @@ use futures::{
     stream::{self, BoxStream, FuturesUnordered},
 };
 use kube::{
-    Api, ResourceExt,
+    Api, Resource, ResourceExt,
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
@@ -176,7 +176,8 @@ pub async fn run(
     let triggers = context.triggers.clone();
     let mut touched = stream::select_all(touched);
     let mut resync = tokio::time::interval(RESYNC);
-    let mut gone: HashMap<ClusterKey, GoneSince> = HashMap::new();
+    let mut memories: HashMap<ClusterKey, Memory> = HashMap::new();
+    let mut seen = Seen::default();
     let mut running: FuturesUnordered<BoxFuture<'static, Ended>> = FuturesUnordered::new();
     let mut taking_over = Box::pin(take_over(&mut leadership));
     let waiting = stores.clone();
@@ -186,9 +187,9 @@ pub async fn run(
         while let Some(key) =
             triggers.with(|queue| if warm { queue.start(triggers.now(), PASSES) } else { None })
         {
-            let gone = gone.remove(&key).unwrap_or_default();
+            let memory = memories.remove(&key).unwrap_or_default();
             let input = stores.input(&key, triggers.now());
-            running.push(work(input, gone, Arc::clone(&context)).boxed());
+            running.push(work(input, memory, Arc::clone(&context)).boxed());
         }
         tokio::select! {
             () = stop.cancelled() => {}
@@ -199,11 +200,15 @@ pub async fn run(
                 if let Some(delay) = ended.again {
                     triggers.call(ended.key.clone(), delay);
                 }
-                if !ended.gone.is_empty() {
-                    gone.insert(ended.key, ended.gone);
+                if ended.memory != Memory::default() {
+                    memories.insert(ended.key, ended.memory);
                 }
             }
-            Some(topic) = touched.next() => touch(&topic, &triggers, &context).await,
+            Some(topic) = touched.next() => {
+                if seen.is_news(&topic, &stores) {
+                    touch(&topic, &triggers, &context).await;
+                }
+            }
             Some(()) = taking_over.next() => call_all(&stores, &triggers),
             _ = resync.tick() => call_all(&stores, &triggers),
         }
@@ -223,6 +228,23 @@ fn take_over(leadership: &mut Leadership) -> impl Stream<Item = ()> + use<> {
 fn call_all(stores: &Stores, triggers: &Triggers) {
     for key in stores.keys() {
         triggers.call(key, Duration::ZERO);
+    }
+}
+
+/// The generations that the watch has shown, so that a status that we wrote ourselves is no news.
+#[derive(Default)]
+struct Seen(HashMap<reflector::ObjectRef<GuardedTopic>, Option<i64>>);
+
+impl Seen {
+    /// Whether `topic` is new, changed or gone.
+    fn is_news(&mut self, topic: &GuardedTopic, stores: &Stores) -> bool {
+        let reference = reflector::ObjectRef::from_obj(topic);
+        if !stores.topics.iter().any(|store| store.get(&reference).is_some()) {
+            self.0.remove(&reference);
+            return true;
+        }
+        let generation = topic.meta().generation;
+        self.0.insert(reference, generation) != Some(generation)
     }
 }
 
@@ -250,17 +272,17 @@ async fn touch(topic: &GuardedTopic, triggers: &Triggers, context: &Context) {
 
 struct Ended {
     key: ClusterKey,
-    gone: GoneSince,
+    memory: Memory,
     again: Option<Duration>,
 }
 
-async fn work(input: Input, mut gone: GoneSince, context: Arc<Context>) -> Ended {
+async fn work(input: Input, mut memory: Memory, context: Arc<Context>) -> Ended {
     let key = input.key.clone();
     if context.writer.is_leading().is_err() {
-        return Ended { key, gone: GoneSince::new(), again: None };
+        return Ended { key, memory: Memory::default(), again: None };
     }
     let start = Instant::now();
-    let result = tokio::time::timeout(RECONCILE_DEADLINE, pass::pass(&input, &mut gone, &context));
+    let result = tokio::time::timeout(RECONCILE_DEADLINE, pass::pass(&input, &mut memory, &context));
     let result = result.await.unwrap_or(Err(PassError::Deadline));
     let name = format!("KafkaTopic/{}/{}", key.namespace, key.name);
     let (label, again) = match &result {
@@ -275,5 +297,5 @@ async fn work(input: Input, mut gone: GoneSince, context: Arc<Context>) -> Ended
         }
     };
     context.metrics.reconciled("KafkaTopic", label, start.elapsed());
-    Ended { key, gone, again }
+    Ended { key, memory, again }
 }

@@ -63,11 +63,38 @@ pub struct Input {
     pub now: Duration,
 }
 
+/// What one pass over a cluster leaves to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Topics whose resources are gone.
+    pub gone: GoneSince,
+    /// Steps that the cluster refused, by topic.
+    pub refused: BTreeMap<String, Refused>,
+}
+
+/// A refusal that would be met again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    steps: Vec<Step>,
+    outcome: Outcome,
+    at: Duration,
+}
+
+/// A refused step is not tried again before this time, unless it changes: another cluster's news is no reason to ask again.
+const REFUSED_FOR: Duration = Duration::from_secs(55);
+
+impl Memory {
+    fn recall(&self, name: &str, steps: &[Step], now: Duration) -> Option<Outcome> {
+        let refused = self.refused.get(name)?;
+        (refused.steps == steps && now.saturating_sub(refused.at) < REFUSED_FOR).then(|| refused.outcome.clone())
+    }
+}
+
 /// Makes a pass; true if another one is due soon.
 ///
 /// # Errors
 /// When something did not answer; what was done until then is done.
-pub async fn pass(input: &Input, gone: &mut GoneSince, context: &Context) -> Result<bool, PassError> {
+pub async fn pass(input: &Input, memory: &mut Memory, context: &Context) -> Result<bool, PassError> {
     let Some(cluster) = &input.cluster else {
         let message = format!(
             "spec.cluster: there is no KafkaCluster {} in namespace {}",
@@ -90,7 +117,7 @@ pub async fn pass(input: &Input, gone: &mut GoneSince, context: &Context) -> Res
             |topic: &KafkaTopic| !topic.status.as_ref().is_some_and(|s| conditions::is_ready(&s.conditions));
         return report_all(input, &outcome, unknown, context).await;
     }
-    reconcile(input, cluster, gone, context).await
+    reconcile(input, cluster, memory, context).await
 }
 
 async fn report_all(
@@ -108,7 +135,7 @@ async fn report_all(
 async fn reconcile(
     input: &Input,
     cluster: &KafkaCluster,
-    gone: &mut GoneSince,
+    memory: &mut Memory,
     context: &Context,
 ) -> Result<bool, PassError> {
     let host = names::service_host(&names::bootstrap(&input.key.name, "replication"), &input.key.namespace);
@@ -117,8 +144,8 @@ async fn reconcile(
 
     let names: Vec<_> = claimants.keys().cloned().collect();
     let mut present = admin.describe(&names).await?;
-    let outcomes = change(&admin, &claimants, &mut present).await?;
-    let look_again = keep_record(input, cluster, &claimants, &present, gone, &admin, context).await?;
+    let outcomes = change(&admin, &claimants, &mut present, memory, input.now).await?;
+    let look_again = keep_record(input, cluster, &claimants, &present, &mut memory.gone, &admin, context).await?;
     for (name, claim) in &claimants {
         let outcome =
             outcomes.get(name).cloned().unwrap_or_else(|| Outcome::ready("the topic is as specified"));
@@ -135,21 +162,34 @@ async fn change(
     admin: &Admin,
     claimants: &BTreeMap<String, Claimants<'_>>,
     present: &mut BTreeMap<String, TopicDescription>,
+    memory: &mut Memory,
+    now: Duration,
 ) -> Result<BTreeMap<String, Outcome>, PassError> {
+    memory.refused.retain(|name, _| claimants.contains_key(name));
     let mut wrong = BTreeMap::new();
     let mut changed = Vec::new();
     for (name, claim) in claimants {
         let Plan { steps, refused } = plan::plan(claim.owner, present.get(name));
         let serving = present.contains_key(name);
-        let mut outcome = refused.map(|r| Outcome::degraded(r.reason, r.message, serving));
+        if let Some(refusal) = refused {
+            wrong.insert(name.clone(), Outcome::degraded(refusal.reason, refusal.message, serving));
+        }
+        if let Some(outcome) = memory.recall(name, &steps, now) {
+            wrong.insert(name.clone(), outcome);
+            continue;
+        }
+        memory.refused.remove(name);
         for step in &steps {
             match carry_out(admin, name, step).await {
                 Ok(()) => changed.push(name.clone()),
-                Err(error) => outcome = Some(judge(step, error, serving)?),
+                Err(error) => {
+                    let outcome = judge(step, error, serving)?;
+                    tracing::warn!(topic = name, ?step, reason = outcome.message, "refused by the cluster");
+                    let refused = Refused { steps: steps.clone(), outcome: outcome.clone(), at: now };
+                    memory.refused.insert(name.clone(), refused);
+                    wrong.insert(name.clone(), outcome);
+                }
             }
-        }
-        if let Some(outcome) = outcome {
-            wrong.insert(name.clone(), outcome);
         }
     }
     if !changed.is_empty() {
@@ -157,15 +197,12 @@ async fn change(
     }
     // Created a moment ago, and the broker that answers does not know it yet.
     for name in changed.iter().filter(|n| !present.contains_key(*n)) {
-        wrong
-            .entry(name.clone())
-            .or_insert_with(|| Outcome::progressing("Creating", "the topic is being created"));
+        wrong.entry(name.clone()).or_insert_with(|| Outcome::progressing("Creating", "the topic is being created"));
     }
     Ok(wrong)
 }
 
 async fn carry_out(admin: &Admin, name: &str, step: &Step) -> Result<(), KafkaError> {
-    tracing::info!(topic = name, ?step, "changing a topic");
     let result = match step {
         Step::Create { partitions, replicas, config } => {
             admin.create(name, *partitions, *replicas, config).await
@@ -176,7 +213,11 @@ async fn carry_out(admin: &Admin, name: &str, step: &Step) -> Result<(), KafkaEr
     match result {
         // Somebody was faster, or an answer was lost. The next description shows it.
         Err(error) if error.code() == Some(ErrorCode::TopicAlreadyExists) => Ok(()),
-        result => result,
+        Ok(()) => {
+            tracing::info!(topic = name, ?step, "changed a topic");
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -29,7 +29,7 @@ pub enum Refusal {
     /// The frame ends before its header does.
     #[error("request header: {0}")]
     Header(DecodeError),
-    /// The body is not what the schema says, or longer.
+    /// The body is not what the schema says.
     #[error("{api} version {version}: {reason}")]
     Malformed {
         /// The API.
@@ -38,16 +38,6 @@ pub enum Refusal {
         version: i16,
         /// What the decoder found.
         reason: DecodeError,
-    },
-    /// Bytes follow the body.
-    #[error("{api} version {version}: {left} bytes after the body")]
-    Trailing {
-        /// The API.
-        api: ApiKey,
-        /// Its version.
-        version: i16,
-        /// How many.
-        left: usize,
     },
     /// The principal may not send this request at all.
     #[error("{0} is not allowed")]
@@ -126,11 +116,8 @@ impl Call {
     pub(crate) fn decode<R: Request>(&self, mut body: Decoder) -> Result<R, Refusal> {
         let version = self.context.api_version;
         let malformed = |reason| Refusal::Malformed { api: self.api, version, reason };
-        let request = R::decode(&mut body, version).map_err(malformed)?;
-        match body.remaining() {
-            0 => Ok(request),
-            left => Err(Refusal::Trailing { api: self.api, version, left }),
-        }
+        // What follows the body is passed over, as Kafka does: librdkafka asks for all topics in Metadata v13 with three bytes too many.
+        R::decode(&mut body, version).map_err(malformed)
     }
 
     /// Header and body of the response; the request's memory is free from here on.

@@ -36,6 +36,10 @@ impl Node {
         if tokio::task::spawn_blocking(close).await.is_err() {
             warn!("closing the logs panicked");
         }
+        // An unfenced registration would keep its next incarnation, if that is Apache's, waiting for its session to end.
+        if let Err(error) = self.broker.controller.fence_broker(self.broker_epoch).await {
+            warn!(%error, "broker not fenced");
+        }
         if let Err(error) = self.broker.controller.stop().await {
             warn!(%error, "controller not stopped cleanly");
         }

@@ -46,7 +46,7 @@ impl ControllerHandle {
         thread::Builder::new()
             .name("controller".to_owned())
             .spawn(move || task.run(&messages))
-            .map_err(|source| QuorumError::Io { path: "controller thread".into(), source })?;
+            .map_err(|cause| QuorumError::Io { path: "controller thread".into(), cause })?;
         Ok(Self { jobs, current, changes })
     }
 

@@ -77,24 +77,24 @@ pub fn feature_level(name: &str, level: i16) -> VersionedRecord {
 /// The file is damaged.
 pub fn read(disk: &dyn Disk, log_dir: &Path) -> Result<Option<Bootstrap>, SnapshotError> {
     let path = log_dir.join(FILE);
-    let io = |source| SnapshotError::Io { path: path.clone(), source };
+    let io = |cause| SnapshotError::Io { path: path.clone(), cause };
     let Some(bytes) = file::read_if_exists(disk, &path).map_err(io)? else {
         return Ok(None);
     };
     let mut records = Vec::new();
     for batch in batches(&Bytes::from(bytes)) {
-        let failed = |source| SnapshotError::Replay { path: path.clone(), source };
+        let failed = |cause| SnapshotError::Replay { path: path.clone(), cause };
         let batch = check_batch(batch).map_err(failed)?;
         if batch.header.is_control() {
             continue;
         }
-        let damaged = |source| ReplayError::Batch { offset: batch.header.base_offset, source };
+        let damaged = |cause| ReplayError::Batch { offset: batch.header.base_offset, cause };
         for record in batch.records().map_err(|error| failed(damaged(error)))? {
             let record = record.map_err(|error| failed(damaged(error)))?;
             let offset = record.offset;
             let value = record.value.ok_or_else(|| failed(ReplayError::NoValue(offset)))?;
             let record = VersionedRecord::decode(value)
-                .map_err(|source| failed(ReplayError::Record { offset, source }))?;
+                .map_err(|cause| failed(ReplayError::Record { offset, cause }))?;
             records.push(record);
         }
     }
@@ -121,7 +121,7 @@ pub fn write_first_voters(
     now: i64,
 ) -> Result<(), SnapshotError> {
     let dir = log_dir.join(METADATA_DIR);
-    let io = |source| SnapshotError::Io { path: dir.clone(), source };
+    let io = |cause| SnapshotError::Io { path: dir.clone(), cause };
     disk.create_dir_all(&dir).map_err(io)?;
     disk.sync_dir(log_dir).map_err(io)?;
     let head = [

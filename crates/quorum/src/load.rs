@@ -24,23 +24,23 @@ const CHUNK: usize = 1 << 20;
 #[non_exhaustive]
 pub enum LoadError {
     /// The system refuses.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {cause}")]
     Io {
         /// File or directory.
         path: PathBuf,
         /// What went wrong.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The newest snapshot is damaged.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// A whole batch cannot be applied.
-    #[error("metadata log {path}: {source}")]
+    #[error("metadata log {path}: {cause}")]
     Replay {
         /// The segment.
         path: PathBuf,
         /// What is wrong.
-        source: ReplayError,
+        cause: ReplayError,
     },
     /// Records are missing.
     #[error("metadata log {path}: begins at offset {begins}, but records from {expected} on are needed")]
@@ -114,7 +114,7 @@ impl Loaded {
 
     /// Returns whether the segment is whole to its end.
     fn read_segment(&mut self, disk: &dyn Disk, path: &Path, base: i64) -> Result<bool, LoadError> {
-        let io = |source| LoadError::Io { path: path.to_owned(), source };
+        let io = |cause| LoadError::Io { path: path.to_owned(), cause };
         let file = disk.open(path, OpenMode::Read).map_err(io)?;
         let mut reader = BatchReader::new(file).map_err(io)?;
         self.log_end = self.log_end.max(base);
@@ -133,7 +133,7 @@ impl Loaded {
             if header.last_offset() >= expected {
                 self.replay
                     .batch(&batch)
-                    .map_err(|source| LoadError::Replay { path: path.to_owned(), source })?;
+                    .map_err(|cause| LoadError::Replay { path: path.to_owned(), cause })?;
                 self.last_epoch = header.partition_leader_epoch;
                 self.bytes_after_snapshot += size_of(&batch);
             }
@@ -147,7 +147,7 @@ fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, LoadError> {
     match disk.list(dir) {
         Ok(names) => Ok(names),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(source) => Err(LoadError::Io { path: dir.to_owned(), source }),
+        Err(cause) => Err(LoadError::Io { path: dir.to_owned(), cause }),
     }
 }
 

@@ -94,12 +94,12 @@ impl QuorumConfig {
 #[non_exhaustive]
 pub enum QuorumError {
     /// The directory finalises what this broker does not serve. Nothing was written.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Feature {
         /// Where it is finalised.
         path: PathBuf,
         /// Feature and level.
-        source: FeatureError,
+        cause: FeatureError,
     },
     /// The metadata cannot be read. Nothing was written.
     #[error(transparent)]
@@ -120,12 +120,12 @@ pub enum QuorumError {
     #[error("metadata log: {0}")]
     Append(#[from] AppendError),
     /// The system refuses.
-    #[error("{path}: {source}")]
+    #[error("{path}: {cause}")]
     Io {
         /// The file.
         path: PathBuf,
         /// What went wrong.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A record cannot be encoded. Nothing was written.
     #[error(transparent)]
@@ -337,9 +337,9 @@ impl Quorum {
     fn persist(&mut self, election: &Election) -> Result<(), QuorumError> {
         let voters: Vec<i32> = self.raft.voters().ids().collect();
         let version = self.image().features.kraft_version;
-        quorum_state::write(&*self.disk, &self.dir, election, version, &voters).map_err(|source| {
-            self.failed = Some(source.to_string());
-            QuorumError::Io { path: self.dir.clone(), source }
+        quorum_state::write(&*self.disk, &self.dir, election, version, &voters).map_err(|cause| {
+            self.failed = Some(cause.to_string());
+            QuorumError::Io { path: self.dir.clone(), cause }
         })
     }
 

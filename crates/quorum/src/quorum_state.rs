@@ -19,12 +19,12 @@ const FILE: &str = "quorum-state";
 #[derive(Debug, thiserror::Error)]
 pub enum QuorumStateError {
     /// The file is there and cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {cause}")]
     Read {
         /// The file.
         path: PathBuf,
         /// What went wrong.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The file is not what Kafka writes.
     #[error("{path} is damaged: {reason}")]
@@ -63,7 +63,7 @@ pub fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<Election>, QuorumState
         Ok(Some(bytes)) => {
             parse(&bytes).map(Some).map_err(|reason| QuorumStateError::Damaged { path, reason })
         }
-        Err(source) => Err(QuorumStateError::Read { path, source }),
+        Err(cause) => Err(QuorumStateError::Read { path, cause }),
     }
 }
 

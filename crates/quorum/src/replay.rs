@@ -16,12 +16,12 @@ use crate::voters::VoterSet;
 #[non_exhaustive]
 pub enum ReplayError {
     /// The batch's bytes are damaged.
-    #[error("offset {offset}: {source}")]
+    #[error("offset {offset}: {cause}")]
     Batch {
         /// Offset of the batch.
         offset: i64,
         /// What is wrong.
-        source: BatchError,
+        cause: BatchError,
     },
     /// Metadata batches are never compressed.
     #[error("offset {offset}: metadata batch is compressed with {}", compression.name())]
@@ -32,23 +32,23 @@ pub enum ReplayError {
         compression: Compression,
     },
     /// A record cannot be read.
-    #[error("offset {offset}: {source}")]
+    #[error("offset {offset}: {cause}")]
     Record {
         /// Offset of the record.
         offset: i64,
         /// What is wrong.
-        source: RecordError,
+        cause: RecordError,
     },
     /// A record without a value.
     #[error("offset {0}: metadata record without a value")]
     NoValue(i64),
     /// A record does not fit.
-    #[error("offset {offset}: {source}")]
+    #[error("offset {offset}: {cause}")]
     Apply {
         /// Offset of the record.
         offset: i64,
         /// What is wrong.
-        source: ApplyError,
+        cause: ApplyError,
     },
     /// `BeginTransaction` inside of a transaction, or an end outside.
     #[error("offset {offset}: {marker} {place} a transaction")]
@@ -121,7 +121,7 @@ impl Replay {
     pub fn batch(&mut self, batch: &Batch) -> Result<(), ReplayError> {
         let header = &batch.header;
         let offset = header.base_offset;
-        let damaged = |source| ReplayError::Batch { offset, source };
+        let damaged = |cause| ReplayError::Batch { offset, cause };
         let compression = header.compression().map_err(damaged)?;
         if compression != Compression::None {
             return Err(ReplayError::Compressed { offset, compression });
@@ -129,7 +129,7 @@ impl Replay {
         for record in batch.records().map_err(damaged)? {
             let record = record.map_err(damaged)?;
             let offset = record.offset;
-            let unreadable = |source| ReplayError::Record { offset, source };
+            let unreadable = |cause| ReplayError::Record { offset, cause };
             if header.is_control() {
                 let control = ControlRecord::decode(record.key.as_ref(), record.value).map_err(unreadable)?;
                 self.control(offset, &control)?;
@@ -170,7 +170,7 @@ impl Replay {
                 self.transaction.take().ok_or_else(|| misplaced("outside of"))?;
             }
             record => {
-                self.working_image().apply(record).map_err(|source| ReplayError::Apply { offset, source })?;
+                self.working_image().apply(record).map_err(|cause| ReplayError::Apply { offset, cause })?;
             }
         }
         Ok(())

@@ -59,20 +59,20 @@ impl SnapshotId {
 #[non_exhaustive]
 pub enum SnapshotError {
     /// The system refuses.
-    #[error("snapshot {path}: {source}")]
+    #[error("snapshot {path}: {cause}")]
     Io {
         /// The file.
         path: PathBuf,
         /// What went wrong.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A batch is damaged or does not fit.
-    #[error("snapshot {path}: {source}")]
+    #[error("snapshot {path}: {cause}")]
     Replay {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: ReplayError,
+        cause: ReplayError,
     },
     /// The file does not begin with a header and end with a footer.
     #[error("snapshot {path}: {reason}")]
@@ -106,8 +106,8 @@ pub fn read(
     id: SnapshotId,
     cluster_id: &Str,
 ) -> Result<Snapshot, SnapshotError> {
-    let bytes = disk.read(path).map_err(|source| SnapshotError::Io { path: path.to_owned(), source })?;
-    let failed = |source| SnapshotError::Replay { path: path.to_owned(), source };
+    let bytes = disk.read(path).map_err(|cause| SnapshotError::Io { path: path.to_owned(), cause })?;
+    let failed = |cause| SnapshotError::Replay { path: path.to_owned(), cause };
     let incomplete = |reason| SnapshotError::Incomplete { path: path.to_owned(), reason };
     let mut replay = Replay::new(MetadataImage::empty(cluster_id.clone()), None);
     let mut contained_until = None;
@@ -166,7 +166,7 @@ pub fn write(
 /// Writes a file in the format of snapshots.
 pub(crate) fn write_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), SnapshotError> {
     file::write_atomically(disk, path, PART_SUFFIX, bytes)
-        .map_err(|source| SnapshotError::Io { path: path.to_owned(), source })
+        .map_err(|cause| SnapshotError::Io { path: path.to_owned(), cause })
 }
 
 /// The control record that a snapshot begins with.
@@ -221,22 +221,22 @@ pub(crate) fn control_records(batch: &Batch) -> Result<Vec<ControlRecord>, Repla
     if !batch.header.is_control() {
         return Ok(Vec::new());
     }
-    let damaged = |source| ReplayError::Batch { offset, source };
+    let damaged = |cause| ReplayError::Batch { offset, cause };
     batch
         .records()
         .map_err(damaged)?
         .map(|record| {
             let record = record.map_err(damaged)?;
             ControlRecord::decode(record.key.as_ref(), record.value)
-                .map_err(|source| ReplayError::Record { offset: record.offset, source })
+                .map_err(|cause| ReplayError::Record { offset: record.offset, cause })
         })
         .collect()
 }
 
 pub(crate) fn check_batch(batch: Result<Batch, ottla_wire::batch::BatchError>) -> Result<Batch, ReplayError> {
-    let batch = batch.map_err(|source| ReplayError::Batch { offset: -1, source })?;
+    let batch = batch.map_err(|cause| ReplayError::Batch { offset: -1, cause })?;
     let offset = batch.header.base_offset;
-    batch.verify_crc().map_err(|source| ReplayError::Batch { offset, source })?;
+    batch.verify_crc().map_err(|cause| ReplayError::Batch { offset, cause })?;
     Ok(batch)
 }
 

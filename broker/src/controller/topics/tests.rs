@@ -13,6 +13,7 @@ use proptest::prelude::*;
 
 use super::placement::place;
 use super::*;
+use crate::controller::registration::{self, BrokerRegistration};
 use crate::controller::tests::{apply, cluster, uuid};
 
 fn topic(name: &str, partitions: i32, replication_factor: i16) -> CreatableTopic {
@@ -165,6 +166,29 @@ fn fenced_brokers_hold_replicas_and_are_not_in_sync() {
     create(&mut image, vec![topic("a", 1, 2)]);
     let partition = image.partition("a", 0).expect("made");
     assert_eq!((partition.leader, &*partition.replicas, &*partition.isr), (1, &[1, 2][..], &[1][..]));
+}
+
+#[test]
+fn replicas_are_spread_over_racks() {
+    let mut image = cluster(&[1, 2, 3, 4]);
+    for id in [1, 2, 3, 4] {
+        let racked = BrokerRegistration {
+            id,
+            incarnation_id: uuid(2),
+            endpoints: Vec::new(),
+            rack: Some(if id < 3 { "a".into() } else { "b".into() }),
+            log_dirs: vec![uuid(9)],
+        };
+        let registered = registration::register_broker(&image, &racked, i64::from(id) + 100);
+        apply(&mut image, &registered.records);
+        let unfenced = registration::unfence_broker(&image, id, registered.response).expect("registered");
+        apply(&mut image, &unfenced.records);
+    }
+    create(&mut image, vec![topic("t", 8, 2)]);
+    for partition in image.topics.by_name("t").expect("made").partitions.values() {
+        let racks: Vec<_> = partition.replicas.iter().map(|id| *id < 3).collect();
+        assert_ne!(racks[0], racks[1], "{:?}", partition.replicas);
+    }
 }
 
 fn grow(

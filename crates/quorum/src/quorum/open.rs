@@ -52,7 +52,7 @@ impl Quorum {
         let image = loaded.replay.image();
         let refused = |path: &Path| {
             let path = path.to_owned();
-            move |source: FeatureError| QuorumError::Feature { path, source }
+            move |cause: FeatureError| QuorumError::Feature { path, cause }
         };
         image.features.check_supported().map_err(refused(&dir))?;
         if image.features.levels.is_empty() {
@@ -73,7 +73,7 @@ impl Quorum {
         let mut examined = Self::examine(&config, &*disk)?;
         let dir = config.dir();
         prepare_dir(&*disk, &config.log_dir, &dir)
-            .map_err(|source| QuorumError::Io { path: dir.clone(), source })?;
+            .map_err(|cause| QuorumError::Io { path: dir.clone(), cause })?;
         let opening = Opening { clean: false, ..Opening::default() };
         let now_ms = TimestampMs(now);
         let mut log = Log::open(dir.clone(), log_config(&config), Arc::clone(&disk), opening, now_ms)?;

@@ -62,7 +62,7 @@ impl Quorum {
     }
 
     fn is_superfluous(&self, oldest: SnapshotId, now: i64) -> Result<bool, QuorumError> {
-        let io = |source| QuorumError::Io { path: self.path_of(oldest), source };
+        let io = |cause| QuorumError::Io { path: self.path_of(oldest), cause };
         let retention_ms = self.config.retention_ms;
         if retention_ms >= 0 {
             let written = self.disk.modified_ms(&self.path_of(oldest)).map_err(io)?;
@@ -83,7 +83,7 @@ impl Quorum {
         let path = self.path_of(oldest);
         self.log.advance_start_offset(Offset(next.end_offset))?;
         self.log.retain(TimestampMs(now), Offset(next.end_offset))?;
-        let io = |source| QuorumError::Io { path: path.clone(), source };
+        let io = |cause| QuorumError::Io { path: path.clone(), cause };
         self.disk.remove_file(&path).map_err(io)?;
         file::sync_parent(&*self.disk, &path).map_err(io)?;
         self.snapshots.remove(&oldest);

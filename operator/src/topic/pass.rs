@@ -86,7 +86,8 @@ const REFUSED_FOR: Duration = Duration::from_secs(55);
 impl Memory {
     fn recall(&self, name: &str, steps: &[Step], now: Duration) -> Option<Outcome> {
         let refused = self.refused.get(name)?;
-        (refused.steps == steps && now.saturating_sub(refused.at) < REFUSED_FOR).then(|| refused.outcome.clone())
+        (refused.steps == steps && now.saturating_sub(refused.at) < REFUSED_FOR)
+            .then(|| refused.outcome.clone())
     }
 }
 
@@ -145,7 +146,8 @@ async fn reconcile(
     let names: Vec<_> = claimants.keys().cloned().collect();
     let mut present = admin.describe(&names).await?;
     let outcomes = change(&admin, &claimants, &mut present, memory, input.now).await?;
-    let look_again = keep_record(input, cluster, &claimants, &present, &mut memory.gone, &admin, context).await?;
+    let look_again =
+        keep_record(input, cluster, &claimants, &present, &mut memory.gone, &admin, context).await?;
     for (name, claim) in &claimants {
         let outcome =
             outcomes.get(name).cloned().unwrap_or_else(|| Outcome::ready("the topic is as specified"));
@@ -170,9 +172,8 @@ async fn change(
     let mut changed = Vec::new();
     for (name, claim) in claimants {
         let Plan { steps, refused } = plan::plan(claim.owner, present.get(name));
-        let serving = present.contains_key(name);
         if let Some(refusal) = refused {
-            wrong.insert(name.clone(), Outcome::degraded(refusal.reason, refusal.message, serving));
+            wrong.insert(name.clone(), Outcome::degraded(refusal.reason, refusal.message, false));
         }
         if let Some(outcome) = memory.recall(name, &steps, now) {
             wrong.insert(name.clone(), outcome);
@@ -183,7 +184,7 @@ async fn change(
             match carry_out(admin, name, step).await {
                 Ok(()) => changed.push(name.clone()),
                 Err(error) => {
-                    let outcome = judge(step, error, serving)?;
+                    let outcome = judge(step, error)?;
                     tracing::warn!(topic = name, ?step, reason = outcome.message, "refused by the cluster");
                     let refused = Refused { steps: steps.clone(), outcome: outcome.clone(), at: now };
                     memory.refused.insert(name.clone(), refused);
@@ -197,7 +198,9 @@ async fn change(
     }
     // Created a moment ago, and the broker that answers does not know it yet.
     for name in changed.iter().filter(|n| !present.contains_key(*n)) {
-        wrong.entry(name.clone()).or_insert_with(|| Outcome::progressing("Creating", "the topic is being created"));
+        wrong
+            .entry(name.clone())
+            .or_insert_with(|| Outcome::progressing("Creating", "the topic is being created"));
     }
     Ok(wrong)
 }
@@ -222,7 +225,7 @@ async fn carry_out(admin: &Admin, name: &str, step: &Step) -> Result<(), KafkaEr
 }
 
 /// A refusal that the same request would meet again becomes a condition; anything else ends the pass.
-fn judge(step: &Step, error: KafkaError, serving: bool) -> Result<Outcome, KafkaError> {
+fn judge(step: &Step, error: KafkaError) -> Result<Outcome, KafkaError> {
     match &error {
         KafkaError::Broker { code, message } if !code.is_retriable() && *code != ErrorCode::NotController => {
             let field = plan::field(step, *code, message);
@@ -234,7 +237,7 @@ fn judge(step: &Step, error: KafkaError, serving: bool) -> Result<Outcome, Kafka
                 ErrorCode::PolicyViolation => "PolicyViolation",
                 _ => "Refused",
             };
-            Ok(Outcome::degraded(reason, format!("{field}: {message}"), serving))
+            Ok(Outcome::degraded(reason, format!("{field}: {message}"), false))
         }
         _ => Err(error),
     }

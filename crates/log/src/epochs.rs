@@ -49,13 +49,17 @@ impl Epochs {
 
     /// Notes that `epoch` begins at `start` unless that is known; entries in conflict with it are dropped.
     pub(crate) fn note(&mut self, epoch: LeaderEpoch, start: Offset) {
-        if epoch < LeaderEpoch(0)
-            || self.last().is_some_and(|last| last.epoch == epoch && last.start <= start)
-        {
+        if epoch < LeaderEpoch(0) {
             return;
         }
-        while self.last().is_some_and(|last| last.epoch >= epoch || last.start >= start) {
+        let conflicts = |last: EpochStart| {
+            last.epoch > epoch || last.start > start || (last.start == start && last.epoch != epoch)
+        };
+        while self.last().is_some_and(conflicts) {
             self.entries.pop();
+        }
+        if self.last().is_some_and(|last| last.epoch == epoch) {
+            return;
         }
         self.entries.push(EpochStart { epoch, start });
     }
@@ -159,6 +163,8 @@ mod tests {
         let mut epochs = epochs(dir.path(), &[(1, 0), (3, 10), (5, 20)]);
         epochs.note(LeaderEpoch(4), Offset(15));
         assert_eq!(epochs.entries().iter().map(|e| e.epoch.0).collect::<Vec<_>>(), [1, 3, 4]);
+        epochs.note(LeaderEpoch(3), Offset(12));
+        assert_eq!(epochs.last(), Some(EpochStart { epoch: LeaderEpoch(3), start: Offset(10) }));
         epochs.note(LeaderEpoch(6), Offset(10));
         assert_eq!(
             epochs.entries().iter().map(|e| (e.epoch.0, e.start.0)).collect::<Vec<_>>(),

@@ -1,6 +1,7 @@
 //! What goes wrong in a log, and Kafka's error code for it.
 
 use crate::types::Offset;
+use ottla_wire::ErrorCode;
 use std::io;
 use std::path::PathBuf;
 
@@ -142,24 +143,30 @@ impl AppendError {
         Self::InvalidRecord { message: message.into(), record_errors: Vec::new() }
     }
 
-    /// Kafka's error code on the wire.
+    /// Kafka's error for it.
+    #[must_use]
+    pub fn error_code(&self) -> ErrorCode {
+        match self {
+            Self::Corrupt(_) => ErrorCode::CorruptMessage,
+            Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
+            Self::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
+            Self::InvalidTimestamp { .. } => ErrorCode::InvalidTimestamp,
+            Self::UnsupportedFormat(_) => ErrorCode::UnsupportedForMessageFormat,
+            Self::OutOfOrderSequence(_) => ErrorCode::OutOfOrderSequenceNumber,
+            Self::InvalidProducerEpoch(_) => ErrorCode::InvalidProducerEpoch,
+            Self::InvalidTxnState(_) => ErrorCode::InvalidTxnState,
+            Self::CoordinatorFenced(_) => ErrorCode::TransactionCoordinatorFenced,
+            Self::OffsetsOutOfOrder { .. } => ErrorCode::UnknownServerError,
+            Self::Log(_) => ErrorCode::KafkaStorageError,
+            Self::UnsupportedCompression(_) => ErrorCode::UnsupportedCompressionType,
+            Self::InvalidRecord { .. } => ErrorCode::InvalidRecord,
+        }
+    }
+
+    /// The number of [`AppendError::error_code`].
     #[must_use]
     pub fn code(&self) -> i16 {
-        match self {
-            Self::Corrupt(_) => 2,
-            Self::TooLarge { .. } => 10,
-            Self::LargerThanSegment { .. } => 18,
-            Self::InvalidTimestamp { .. } => 32,
-            Self::UnsupportedFormat(_) => 43,
-            Self::OutOfOrderSequence(_) => 45,
-            Self::InvalidProducerEpoch(_) => 47,
-            Self::InvalidTxnState(_) => 48,
-            Self::CoordinatorFenced(_) => 52,
-            Self::OffsetsOutOfOrder { .. } => -1,
-            Self::Log(_) => 56,
-            Self::UnsupportedCompression(_) => 76,
-            Self::InvalidRecord { .. } => 87,
-        }
+        self.error_code().code()
     }
 
     /// The single records at fault, if it is about them.
@@ -194,12 +201,18 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Kafka's error code on the wire.
+    /// Kafka's error for it.
+    #[must_use]
+    pub fn error_code(&self) -> ErrorCode {
+        match self {
+            Self::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            Self::Log(_) => ErrorCode::KafkaStorageError,
+        }
+    }
+
+    /// The number of [`ReadError::error_code`].
     #[must_use]
     pub fn code(&self) -> i16 {
-        match self {
-            Self::OffsetOutOfRange { .. } => 1,
-            Self::Log(_) => 56,
-        }
+        self.error_code().code()
     }
 }

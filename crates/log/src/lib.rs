@@ -17,7 +17,10 @@ mod log;
 mod names;
 mod producer;
 mod segment;
-mod testing_hooks;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(not(any(test, feature = "testing")))]
+mod testing;
 mod types;
 mod validate;
 

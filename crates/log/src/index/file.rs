@@ -138,6 +138,16 @@ impl<E: Entry> IndexFile<E> {
         Ok(())
     }
 
+    /// All entries.
+    #[cfg(test)]
+    pub(crate) fn all(&self) -> Vec<E> {
+        let mut state = self.state.lock();
+        let stored = self.load(&mut state).unwrap();
+        let mut all = self.entries(&mut state, 0, stored).unwrap();
+        all.extend_from_slice(&state.tail);
+        all
+    }
+
     fn file(&self, state: &mut State<E>) -> Result<Arc<dyn DiskFile>, LogError> {
         if let Some(file) = &state.file {
             return Ok(file.clone());

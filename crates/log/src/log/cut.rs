@@ -44,9 +44,7 @@ impl Log {
 
     /// What was cut must not come back after a crash beside what is appended next.
     fn sync_cut(&mut self) -> Result<(), LogError> {
-        for (path, file) in self.active_mut()?.take_dirty()? {
-            file.sync().map_err(|e| LogError::io("sync", &path, e))?;
-        }
+        self.active_mut()?.sync()?;
         self.sync_dir()
     }
 

@@ -12,7 +12,11 @@ mod roll;
 mod tail;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;
 
 pub use flush::Flush;
 
@@ -202,6 +206,17 @@ impl Log {
     #[must_use]
     pub fn epoch_start_offset(&self, epoch: LeaderEpoch) -> Option<Offset> {
         self.epochs.start_of(epoch)
+    }
+
+    /// Notes, durably, that this broker leads under `epoch` from the log's end on.
+    ///
+    /// # Errors
+    /// I/O errors poison the log.
+    pub fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), LogError> {
+        self.check_usable()?;
+        self.epochs.note(epoch, self.end);
+        let saved = self.epochs.save();
+        self.poison_on_error(saved)
     }
 
     /// Epoch under which the batch at `offset` was written.

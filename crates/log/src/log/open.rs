@@ -13,7 +13,7 @@ use crate::error::LogError;
 use crate::names;
 use crate::producer::{ProducerStates, Snapshots};
 use crate::segment::{Recovered, Scanned, Segment};
-use crate::testing_hooks;
+use crate::testing;
 use crate::types::{LeaderEpoch, Offset, TimestampMs};
 use ottla_wire::batch::Batch;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -106,7 +106,7 @@ impl Log {
             }
             tracing::warn!(dir = %self.dir.display(), base = %segment.base(), "rebuilding damaged indexes");
             // A damaged log file is found by the recovery, or when it is read.
-            if let Err(error) = segment.rebuild_indexes(&self.config)
+            if let Err(error) = segment.rebuild_indexes(&self.config).and_then(|()| segment.sync())
                 && !matches!(error, LogError::Corrupt { .. })
             {
                 return Err(error);
@@ -139,6 +139,7 @@ impl Log {
         let first = self.floor(recovery_point).unwrap_or_default();
         let bases: Vec<_> = self.segments.range(first..).map(|(base, _)| *base).collect();
         self.producers = self.replay_producers(first, now)?;
+        self.epochs.truncate_from_end(first);
         self.end = first;
         for base in bases {
             let recovered =
@@ -148,7 +149,7 @@ impl Log {
                     "log ends at its first bad batch");
             }
             self.end = recovered.end;
-            if recovered.cut.is_some() && testing_hooks::truncates() {
+            if recovered.cut.is_some() && testing::truncates() {
                 self.drop_segments_after(base)?;
                 break;
             }
@@ -163,7 +164,7 @@ impl Log {
     ///
     /// In a compacted log gaps are legitimate, and everything below one was flushed when it came to be.
     fn is_hole_before(&self, base: Offset) -> bool {
-        base > self.end && !self.config.compact && testing_hooks::truncates()
+        base > self.end && !self.config.compact && testing::truncates()
     }
 
     fn recover_segment(&mut self, base: Offset) -> Result<Recovered, LogError> {
@@ -173,7 +174,7 @@ impl Log {
         let (producers, epochs) = (&mut self.producers, &mut self.epochs);
         producers.set_end(base);
         segment.txn_index_mut().clear()?;
-        segment.recover(&self.config, testing_hooks::truncates(), |segment, batch| {
+        segment.recover(&self.config, testing::truncates(), |segment, batch| {
             epochs.note(LeaderEpoch(batch.header.partition_leader_epoch), Offset(batch.header.base_offset));
             take_in(producers, segment, batch)
         })

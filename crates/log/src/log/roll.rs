@@ -84,7 +84,7 @@ impl Log {
         if base > self.end || self.config.compact {
             self.flush(now)?;
         }
-        self.active_mut()?.finish()?;
+        self.finish_active()?;
         self.producers.set_end(base);
         self.snapshots.take(&self.producers)?;
         let segment = match Segment::create(&self.disk, &self.dir, base, &self.config, now) {
@@ -107,6 +107,14 @@ impl Log {
             old.close_indexes()?;
         }
         Ok(())
+    }
+
+    /// Completes the active segment's indexes. If everything in it is durable already, no later flush looks at it.
+    fn finish_active(&mut self) -> Result<(), LogError> {
+        let flushed = self.recovery_point >= self.end;
+        let active = self.active_mut()?;
+        active.finish()?;
+        if flushed { active.sync() } else { Ok(()) }
     }
 
     fn remove_half_made(&mut self, base: Offset) -> Result<(), LogError> {

@@ -243,7 +243,7 @@ fn truncation_cuts_batches_epochs_and_producers() {
     let mut log = fixture.fresh();
     for i in 0..100 {
         log.append_as_leader(
-            &batch(3, 100, i),
+            batch(3, 100, i),
             LeaderEpoch(i32::try_from(i / 10).unwrap()),
             Origin::Client,
             fixture.now,

@@ -106,9 +106,4 @@ impl Snapshots {
     pub(crate) fn take_unsynced(&mut self) -> Vec<PathBuf> {
         std::mem::take(&mut self.unsynced).into_iter().map(|offset| self.path(offset)).collect()
     }
-
-    #[cfg(test)]
-    pub(crate) fn offsets(&self) -> Vec<Offset> {
-        self.offsets.iter().copied().collect()
-    }
 }

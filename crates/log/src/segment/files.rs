@@ -28,6 +28,14 @@ impl Segment {
         Ok(files)
     }
 
+    /// Makes all files durable.
+    pub(crate) fn sync(&mut self) -> Result<(), LogError> {
+        for (path, file) in self.take_dirty()? {
+            file.sync().map_err(|e| LogError::io("sync", &path, e))?;
+        }
+        Ok(())
+    }
+
     /// Lets go of the index files; they are opened again when needed.
     pub(crate) fn close_indexes(&self) -> Result<(), LogError> {
         self.offset_index.close()?;

@@ -1,0 +1,361 @@
+//! Real files that remember what of them would survive a power cut.
+
+use super::Rng;
+use super::crash::{Change, crashed};
+use crate::disk::{Disk, DiskFile, OpenMode, StdDisk};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A [`Disk`] over a real directory. Writes go through, so that files can be read as any others; what was not
+/// synced is journalled, and [`FaultyDisk::cut_power`] rewrites the directory to a state that a crash may leave.
+///
+/// Names are lost in order within their directory, as on a journalling file system. Directories are made durably.
+#[derive(Clone, Debug)]
+pub struct FaultyDisk {
+    root: PathBuf,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    names: BTreeMap<PathBuf, Arc<Inode>>,
+    durable_names: BTreeMap<PathBuf, Arc<Inode>>,
+    name_changes: Vec<NameChange>,
+    space_left: Option<usize>,
+    sync_fails: bool,
+}
+
+#[derive(Debug, Default)]
+struct Inode {
+    content: Mutex<Content>,
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    durable: Vec<u8>,
+    changes: Vec<Change>,
+}
+
+#[derive(Clone, Debug)]
+enum NameChange {
+    Create(PathBuf, Arc<Inode>),
+    Rename(PathBuf, PathBuf),
+    Remove(PathBuf),
+}
+
+impl NameChange {
+    fn dir(&self) -> Option<&Path> {
+        match self {
+            Self::Create(path, _) | Self::Rename(path, _) | Self::Remove(path) => path.parent(),
+        }
+    }
+
+    fn apply(self, names: &mut BTreeMap<PathBuf, Arc<Inode>>) {
+        match self {
+            Self::Create(path, inode) => {
+                names.insert(path, inode);
+            }
+            Self::Rename(from, to) => {
+                if let Some(inode) = names.remove(&from) {
+                    names.insert(to, inode);
+                }
+            }
+            Self::Remove(path) => {
+                names.remove(&path);
+            }
+        }
+    }
+}
+
+impl FaultyDisk {
+    /// Over what is in `root`, all of which counts as durable.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new(root: &Path) -> io::Result<Self> {
+        let mut names = BTreeMap::new();
+        load(root, &mut names)?;
+        let state = State { durable_names: names.clone(), names, ..State::default() };
+        Ok(Self { root: root.to_path_buf(), state: Arc::new(Mutex::new(state)) })
+    }
+
+    /// Lets writes fail with a full disk after so many more bytes.
+    pub fn set_space_left(&self, bytes: Option<usize>) {
+        self.state.lock().space_left = bytes;
+    }
+
+    /// Lets every sync of a file fail, or succeed again.
+    pub fn set_sync_fails(&self, fails: bool) {
+        self.state.lock().sync_fails = fails;
+    }
+
+    /// Replaces what is in the root by one of the states that losing power now may leave, chosen by `seed`.
+    ///
+    /// Everything that used this disk must be dropped; open the root with a new one.
+    ///
+    /// # Errors
+    /// The system's, while rewriting.
+    pub fn cut_power(&self, seed: u64) -> io::Result<()> {
+        let mut rng = Rng::new(seed);
+        let state = self.state.lock();
+        let names = surviving_names(&state, &mut rng);
+        for path in state.names.keys() {
+            fs::remove_file(path)?;
+        }
+        for (path, inode) in names {
+            let content = inode.content.lock();
+            fs::write(path, crashed(&content.durable, &content.changes, &mut rng))?;
+        }
+        Ok(())
+    }
+
+    /// The directory that it lies over.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn change_name(&self, change: NameChange) {
+        let mut state = self.state.lock();
+        change.clone().apply(&mut state.names);
+        state.name_changes.push(change);
+    }
+}
+
+fn load(dir: &Path, names: &mut BTreeMap<PathBuf, Arc<Inode>>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            load(&path, names)?;
+        } else {
+            let content = Content { durable: fs::read(&path)?, changes: Vec::new() };
+            names.insert(path, Arc::new(Inode { content: Mutex::new(content) }));
+        }
+    }
+    Ok(())
+}
+
+/// The durable names, and in each directory some first part of the changes since.
+fn surviving_names(state: &State, rng: &mut Rng) -> BTreeMap<PathBuf, Arc<Inode>> {
+    let mut names = state.durable_names.clone();
+    let mut left: BTreeMap<&Path, usize> = BTreeMap::new();
+    for change in &state.name_changes {
+        *left.entry(change.dir().unwrap_or(Path::new(""))).or_default() += 1;
+    }
+    for count in left.values_mut() {
+        *count = if rng.one_in(3) { *count } else { rng.below(*count + 1) };
+    }
+    for change in &state.name_changes {
+        let Some(count) = change.dir().and_then(|dir| left.get_mut(dir)) else { continue };
+        if let Some(fewer) = count.checked_sub(1) {
+            *count = fewer;
+            change.clone().apply(&mut names);
+        }
+    }
+    names
+}
+
+impl Disk for FaultyDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        let real = StdDisk.open(path, mode)?;
+        let known = self.state.lock().names.get(path).cloned();
+        let inode = match known {
+            Some(inode) => inode,
+            None => {
+                let inode = Arc::new(Inode::default());
+                self.change_name(NameChange::Create(path.to_path_buf(), inode.clone()));
+                inode
+            }
+        };
+        if mode == OpenMode::Truncate {
+            inode.content.lock().changes.push(Change::SetLen(0));
+        }
+        Ok(Arc::new(FaultyFile { real, inode, state: self.state.clone() }))
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        StdDisk.create_dir_all(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        StdDisk.list(dir)
+    }
+
+    fn len(&self, path: &Path) -> io::Result<Option<u64>> {
+        StdDisk.len(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        StdDisk.rename(from, to)?;
+        self.change_name(NameChange::Rename(from.to_path_buf(), to.to_path_buf()));
+        Ok(())
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        StdDisk.remove_file(path)?;
+        self.change_name(NameChange::Remove(path.to_path_buf()));
+        Ok(())
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        StdDisk.remove_dir_all(dir)?;
+        let mut state = self.state.lock();
+        state.names.retain(|path, _| !path.starts_with(dir));
+        state.durable_names.retain(|path, _| !path.starts_with(dir));
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let changes = std::mem::take(&mut state.name_changes);
+        for change in changes {
+            if change.dir() == Some(dir) {
+                change.apply(&mut state.durable_names);
+            } else {
+                state.name_changes.push(change);
+            }
+        }
+        Ok(())
+    }
+
+    fn modified_ms(&self, path: &Path) -> io::Result<i64> {
+        StdDisk.modified_ms(path)
+    }
+}
+
+#[derive(Debug)]
+struct FaultyFile {
+    real: Arc<dyn DiskFile>,
+    inode: Arc<Inode>,
+    state: Arc<Mutex<State>>,
+}
+
+impl FaultyFile {
+    /// How much of a write the disk has room for.
+    fn room(&self, len: usize) -> usize {
+        match &mut self.state.lock().space_left {
+            None => len,
+            Some(left) => {
+                let room = len.min(*left);
+                *left -= room;
+                room
+            }
+        }
+    }
+}
+
+impl DiskFile for FaultyFile {
+    fn file(&self) -> &Arc<File> {
+        self.real.file()
+    }
+
+    fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let mut bytes = parts.iter().flat_map(|part| part.iter().copied()).collect::<Vec<_>>();
+        let whole = bytes.len();
+        bytes.truncate(self.room(whole));
+        self.real.write_at(&[IoSlice::new(&bytes)], offset)?;
+        let written = bytes.len();
+        let at = usize::try_from(offset).map_err(io::Error::other)?;
+        self.inode.content.lock().changes.push(Change::Write { at, bytes });
+        if written < whole { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.real.read_at(buffer, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.real.set_len(len)?;
+        let len = usize::try_from(len).map_err(io::Error::other)?;
+        self.inode.content.lock().changes.push(Change::SetLen(len));
+        Ok(())
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        self.real.reserve(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.real.len()
+    }
+
+    /// Nothing is really synced: the model decides what survives, and tests are quick.
+    fn sync(&self) -> io::Result<()> {
+        if self.state.lock().sync_fails {
+            return Err(io::Error::other("sync failed"));
+        }
+        let mut content = self.inode.content.lock();
+        for change in std::mem::take(&mut content.changes) {
+            change.apply(&mut content.durable);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(disk: &FaultyDisk, path: &Path, bytes: &[u8]) -> Arc<dyn DiskFile> {
+        let file = disk.open(path, OpenMode::Truncate).unwrap();
+        file.write_at(&[IoSlice::new(bytes)], 0).unwrap();
+        file
+    }
+
+    #[test]
+    fn synced_files_with_synced_names_survive_and_others_may_not() {
+        let (mut lost, mut torn, mut whole) = (0, 0, 0);
+        for seed in 0..200 {
+            let dir = tempfile::tempdir().unwrap();
+            let disk = FaultyDisk::new(dir.path()).unwrap();
+            let (kept, other) = (dir.path().join("kept"), dir.path().join("other"));
+            write(&disk, &kept, &[1; 10_000]).sync().unwrap();
+            disk.sync_dir(dir.path()).unwrap();
+            write(&disk, &other, &[2; 10_000]);
+            disk.cut_power(seed).unwrap();
+            assert_eq!(fs::read(&kept).unwrap(), [1; 10_000]);
+            match fs::read(&other) {
+                Err(_) => lost += 1,
+                Ok(content) if content == [2; 10_000] => whole += 1,
+                Ok(_) => torn += 1,
+            }
+        }
+        assert!(lost > 10 && torn > 10 && whole > 10, "{lost} {torn} {whole}");
+    }
+
+    #[test]
+    fn replaced_files_are_old_or_new() {
+        let (mut old, mut new) = (0, 0);
+        for seed in 0..100 {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("f");
+            fs::write(&path, "old").unwrap();
+            let disk = FaultyDisk::new(dir.path()).unwrap();
+            crate::checkpoint::replace(&disk, &path, b"new").unwrap();
+            let next = dir.path().join("f.tmp");
+            write(&disk, &next, b"newer").sync().unwrap();
+            disk.rename(&next, &path).unwrap();
+            disk.cut_power(seed).unwrap();
+            match &*fs::read(&path).unwrap() {
+                b"new" => old += 1,
+                b"newer" => new += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(old > 10 && new > 10, "{old} {new}");
+    }
+
+    #[test]
+    fn a_full_disk_takes_a_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = FaultyDisk::new(dir.path()).unwrap();
+        let file = disk.open(&dir.path().join("f"), OpenMode::Create).unwrap();
+        disk.set_space_left(Some(3));
+        let error = file.write_at(&[IoSlice::new(b"hello")], 0).unwrap_err();
+        assert_eq!((error.kind(), file.len().unwrap()), (ErrorKind::StorageFull, 3));
+    }
+}

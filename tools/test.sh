@@ -33,7 +33,7 @@ unit() { logged unit cargo test --release --locked --workspace --no-fail-fast --
 build() { cargo build --release --locked --bin ottla-broker --bin ottla-operator; }
 pytests() { # DIRECTORY
   OTTLA_BROKER=$(realpath "$CARGO_TARGET_DIR/release/ottla-broker") OTTLA_PEERS=$(cat "$logs/peers") OTTLA_VERSION=$VERSION \
-    logged "$1" "$(cat "$logs/peers")/venv/bin/python" -m pytest -c tests/pytest.ini "tests/$1"
+    logged "$1" "$(cat "$logs/peers")/venv/bin/python" -m pytest -c tests/pytest.ini --basetemp "$logs/$1.d" "tests/$1"
 }
 peers_ready() { wait "$peers"; status=$?; peers=; cat "$logs/peers.log"; return $status; }
 images() { tools/images.sh "$CARGO_TARGET_DIR" "$VERSION"; }

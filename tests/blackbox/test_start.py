@@ -5,6 +5,7 @@ import time
 
 import pytest
 import raw
+from confluent_kafka.admin import AdminClient, NewTopic
 from nodes import first_node
 
 AIM_MS, AIM_MIB = 100, 30
@@ -13,7 +14,7 @@ STARTS = 20
 
 @pytest.mark.ours
 def test_start_to_first_acked_produce_and_idle_memory(tmp_path, report):
-    node = first_node(tmp_path / "node", {"auto.create.topics.enable": "true"})
+    node = first_node(tmp_path / "node")
     node.start()
     create_topic(node)
     time.sleep(3)
@@ -39,9 +40,8 @@ def test_start_to_first_acked_produce_and_idle_memory(tmp_path, report):
 
 
 def create_topic(node):
-    from confluent_kafka.admin import AdminClient, NewTopic
-
-    AdminClient({"bootstrap.servers": node.bootstrap, "log_level": "0"}).create_topics([NewTopic("t", 1, 1)])["t"].result(20)
+    admin = AdminClient({"bootstrap.servers": node.bootstrap, "log_level": "0"})
+    admin.create_topics([NewTopic("t", 1, 1)])["t"].result(20)
 
 
 def acked(node, record) -> bool:

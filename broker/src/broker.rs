@@ -71,9 +71,9 @@ impl Broker {
         let _ = applied.wait_for(|offset| *offset >= target).await;
     }
 
-    /// Whether the node serves: unfenced, logs recovered.
+    /// Whether the node serves: unfenced, logs recovered, groups loaded.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire) && !self.stopping.is_cancelled()
+        self.ready.load(Ordering::Acquire) && self.groups.is_loaded() && !self.stopping.is_cancelled()
     }
 
     /// Asks the authoriser.

@@ -61,7 +61,8 @@ async fn lengths_within_a_frame_are_not_believed() {
     let node = node().await;
     // Metadata v1 that claims two thousand million topics, and a produce v9 whose records do the same.
     let metadata = [&[0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff][..], &i32::MAX.to_be_bytes()].concat();
-    let produce = [&[0, 0, 0, 9, 0, 0, 0, 1, 0xff, 0xff, 0, 0, 0, 1, 0, 0, 0, 9][..], &[0xff; 4], &[0x0f]].concat();
+    let produce =
+        [&[0, 0, 0, 9, 0, 0, 0, 1, 0xff, 0xff, 0, 0, 0, 1, 0, 0, 0, 9][..], &[0xff; 4], &[0x0f]].concat();
     for frame in [metadata, produce] {
         unharmed(&node, async |client: &mut Client| {
             client.send_frame(&frame).await;
@@ -91,7 +92,9 @@ async fn an_unknown_version_of_api_versions_is_answered_in_version_0() {
     };
     let response = client.call(&request, range.max_version).await;
     assert_eq!(response.error_code, 0);
-    assert!(response.api_keys.iter().any(|api| (api.api_key, api.min_version, api.max_version) == (0, 0, 13)));
+    assert!(
+        response.api_keys.iter().any(|api| (api.api_key, api.min_version, api.max_version) == (0, 0, 13))
+    );
     node.stop().await;
 }
 

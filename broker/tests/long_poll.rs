@@ -63,7 +63,8 @@ async fn the_end_of_the_topic_ends_the_wait() {
     request.max_wait_ms = 60_000;
     consumer.send(&request, 12).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let delete = DeleteTopicsRequest { topic_names: vec![Str::from("t")], timeout_ms: 5000, ..Default::default() };
+    let delete =
+        DeleteTopicsRequest { topic_names: vec![Str::from("t")], timeout_ms: 5000, ..Default::default() };
     assert_eq!(admin.call(&delete, 5).await.responses[0].error_code, 0);
     let (_, response) = consumer.receive::<FetchRequest>(12).await;
     let code = response.responses[0].partitions[0].error_code;

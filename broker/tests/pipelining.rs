@@ -4,8 +4,8 @@
 mod common;
 
 use common::{TestNode, batch, fetch_request, only_partition, produce_request};
-use ottla_wire::messages::{ApiVersionsRequest, FetchRequest, ProduceRequest};
 use ottla_wire::Str;
+use ottla_wire::messages::{ApiVersionsRequest, FetchRequest, ProduceRequest};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn produces_keep_their_order() {

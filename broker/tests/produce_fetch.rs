@@ -97,12 +97,19 @@ async fn fetch_respects_its_limits_but_gives_one_batch() {
         }
     }
     let mut request = fetch_request("t", 0, 0);
-    let second = ottla_wire::messages::fetch_request::FetchPartition { partition: 1, ..request.topics[0].partitions[0].clone() };
+    let second = ottla_wire::messages::fetch_request::FetchPartition {
+        partition: 1,
+        ..request.topics[0].partitions[0].clone()
+    };
     request.topics[0].partitions.push(second);
     request.max_bytes = 100;
     let response = client.call::<FetchRequest>(&request, 12).await;
     let counts: Vec<_> = response.responses[0].partitions.iter().map(|data| values(data).len()).collect();
-    assert_eq!(counts, [1, 0], "the first partition gives its first batch whatever its size, the second nothing");
+    assert_eq!(
+        counts,
+        [1, 0],
+        "the first partition gives its first batch whatever its size, the second nothing"
+    );
 
     request.max_bytes = 50 << 20;
     request.topics[0].partitions[0].partition_max_bytes = 21_000;

@@ -56,7 +56,8 @@ async fn a_deleted_topic_stays_deleted() {
     let mut client = node.client().await;
     client.create_topic("t", 1, &[]).await;
     client.produce("t", 0, batch(&["old"], None)).await;
-    let delete = DeleteTopicsRequest { topic_names: vec![Str::from("t")], timeout_ms: 5000, ..Default::default() };
+    let delete =
+        DeleteTopicsRequest { topic_names: vec![Str::from("t")], timeout_ms: 5000, ..Default::default() };
     assert_eq!(client.call(&delete, 5).await.responses[0].error_code, 0);
     let gone = client.produce("t", 0, batch(&["x"], None)).await;
     assert_eq!(gone.error_code, ErrorCode::UnknownTopicOrPartition.code());

@@ -1,7 +1,8 @@
 //! From the bytes of a partition's log to its state.
 
 use bytes::Bytes;
-use ottla_wire::batch::{Batch, BatchError, batches};
+use ottla_log::compression::{CompressionError, decompress_bounded};
+use ottla_wire::batch::{Batch, BatchError, RecordIter, batches};
 
 use super::GroupError;
 use super::classic::Now;
@@ -12,6 +13,9 @@ use super::shard::Shard;
 /// The type of a control record that commits; 0 aborts, others are not about transactions.
 const COMMIT_MARKER: i16 = 1;
 const ABORT_MARKER: i16 = 0;
+
+/// Decompressed bytes of one batch; what a coordinator wrote is far below.
+const MAX_BODY_BYTES: usize = 256 << 20;
 
 /// Why a partition cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +40,8 @@ pub enum LoadError {
     #[error(transparent)]
     Batch(#[from] BatchError),
     /// Its compressed body.
-    #[error("a compressed batch: {0}")]
-    Compression(String),
+    #[error(transparent)]
+    Compression(#[from] CompressionError),
     /// A record in it.
     #[error("the record at offset {offset}: {source}")]
     Record {
@@ -76,12 +80,13 @@ pub fn replay_log(
     Ok(end)
 }
 
-/// Replays one batch, whose body is not compressed.
+/// Replays one batch.
 ///
 /// # Errors
 /// When it cannot be read; the shard must not be used then.
 pub fn replay_batch(shard: &mut Shard, batch: &Batch, now: Now) -> Result<(), LoadError> {
-    for record in batch.records()? {
+    let body = decompress_bounded(batch.header.compression()?, &batch.body(), MAX_BODY_BYTES)?;
+    for record in RecordIter::new(&batch.header, body) {
         let record = record?;
         let offset = record.offset;
         if batch.header.is_control() {

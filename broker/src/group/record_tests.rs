@@ -97,6 +97,38 @@ fn the_groups_that_kafka_wrote_come_back() {
 }
 
 #[test]
+fn a_compressed_batch_is_read_like_any_other() {
+    use ottla_log::CompressionLevels;
+    use ottla_log::compression::compress;
+    use ottla_wire::batch::{BatchBuilder, Compression, Record};
+
+    for compression in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        let mut builder = BatchBuilder::new(7);
+        for partition in 0..3 {
+            let offset = CommittedOffset {
+                offset: 10,
+                leader_epoch: 0,
+                metadata: Str::default(),
+                commit_timestamp_ms: 0,
+                expire_timestamp_ms: None,
+                topic_id: Uuid::ZERO,
+                log_offset: -1,
+            };
+            let index = ("t".into(), partition);
+            let (key, value) =
+                GroupRecord::Offset { group: "g".into(), index, offset: Some(offset) }.encode().unwrap();
+            builder.push(Record { timestamp: 0, key: Some(key), value, headers: Vec::new() });
+        }
+        let levels = CompressionLevels::default();
+        let built = builder.build_with(compression, |body| compress(compression, levels, body)).unwrap();
+        let mut shard = shard();
+        replay_batch(&mut shard, &batches(&built).next().unwrap().unwrap(), NOW).unwrap();
+        let found = shard.committed(&"g".into(), &"t".into(), 2).unwrap();
+        assert_eq!((found.offset, found.log_offset), (10, 9), "{compression:?}");
+    }
+}
+
+#[test]
 fn an_offset_with_a_time_of_expiry_is_written_as_of_old() {
     let offset = CommittedOffset {
         offset: 1,

@@ -201,10 +201,8 @@ impl Client {
 }
 
 pub fn produce_request(topic: &str, index: i32, batch: Bytes, acks: i16) -> ProduceRequest {
-    let data =
-        PartitionProduceData { index, records: Some(Records::Bytes(batch)), ..Default::default() };
-    let topic =
-        TopicProduceData { name: Str::from(topic), partition_data: vec![data], ..Default::default() };
+    let data = PartitionProduceData { index, records: Some(Records::Bytes(batch)), ..Default::default() };
+    let topic = TopicProduceData { name: Str::from(topic), partition_data: vec![data], ..Default::default() };
     ProduceRequest { acks, timeout_ms: 5000, topic_data: vec![topic], ..Default::default() }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use ottla_quorum::{MetadataImage, MetadataVersion, Quorum, QuorumError};
@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::settings::ControllerSettings;
 use super::{ControllerError, Decision, registration};
+use crate::clock;
 
 /// Jobs that share a sync at most.
 const MAX_BATCH: usize = 128;
@@ -49,6 +50,7 @@ pub(super) struct Task {
     pub(super) quorum: Quorum,
     pub(super) settings: ControllerSettings,
     publisher: Publisher,
+    cleaned: Instant,
 }
 
 impl Task {
@@ -58,7 +60,7 @@ impl Task {
         settings: ControllerSettings,
         publisher: Publisher,
     ) -> Result<Self, QuorumError> {
-        let mut task = Self { quorum, settings, publisher };
+        let mut task = Self { quorum, settings, publisher, cleaned: Instant::now() };
         let registered = registration::register_controller(task.image(), &task.settings);
         task.write(registered)?;
         task.commit()?;
@@ -144,7 +146,7 @@ impl Task {
         Ok(stop)
     }
 
-    /// Snapshots and retention; a failure is told and tried again later.
+    /// Snapshots and, now and then, retention; a failure is told and tried again later.
     fn keep_house(&mut self) {
         let now = now_ms();
         match self.quorum.maybe_snapshot(now) {
@@ -154,6 +156,10 @@ impl Task {
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "metadata snapshot failed"),
         }
+        if self.cleaned.elapsed() < HOUSEKEEPING {
+            return;
+        }
+        self.cleaned = Instant::now();
         match self.quorum.clean(now) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "old metadata snapshots removed"),
@@ -162,8 +168,7 @@ impl Task {
     }
 }
 
-/// The clock of the controller.
+/// The time in milliseconds since 1970.
 pub(super) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    clock::now().0
 }

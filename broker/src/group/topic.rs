@@ -78,8 +78,15 @@ mod tests {
         assert_eq!((changed.num_partitions, changed.replication_factor), (7, 1));
         let segment = changed.configs.iter().find(|config| &*config.name == "segment.bytes");
         assert_eq!(segment.and_then(|config| config.value.as_deref()), Some("2000000"));
-        assert_eq!(of(&[], 2).replication_factor, 2);
-        assert_eq!(of(&[], 5).replication_factor, 3);
+        let roles = [
+            ("process.roles", "broker,controller"),
+            ("node.id", "1"),
+            ("listeners", "PLAINTEXT://:9092,CONTROLLER://:9093"),
+            ("controller.listener.names", "CONTROLLER"),
+            ("controller.quorum.bootstrap.servers", "localhost:9093"),
+        ];
+        assert_eq!(of(&roles, 2).replication_factor, 2);
+        assert_eq!(of(&roles, 5).replication_factor, 3);
         let asked = of(&[("offsets.topic.replication.factor", "3")], 1);
         assert_eq!(asked.replication_factor, 3, "what was asked for is not lowered");
     }

@@ -1,12 +1,12 @@
 //! Groups over the wire: every version of every request, members that share, offsets that survive a restart.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test")]
+#![allow(missing_docs, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test")]
 
-mod support;
+mod common;
 
 use std::time::Duration;
 
-use ottla_broker::broker::Node;
+use common::{Client, TestNode};
 use ottla_wire::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_wire::messages::heartbeat_request::HeartbeatRequest;
 use ottla_wire::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
@@ -20,9 +20,7 @@ use ottla_wire::messages::offset_fetch_request::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
 use ottla_wire::messages::sync_group_request::{SyncGroupRequest, SyncGroupRequestAssignment};
-use ottla_wire::messages::sync_group_response::SyncGroupResponse;
 use ottla_wire::{ApiKey, ErrorCode, Str, Uuid};
-use support::{Client, create_topic, node};
 
 /// Asks for the coordinator until there is one that has loaded its groups.
 async fn ready(client: &mut Client, group: &str) {
@@ -186,15 +184,18 @@ async fn fetch_all(client: &mut Client, group: &str, version: i16) -> (i16, Vec<
     (response.error_code, offsets.collect())
 }
 
-async fn two_clients(node: &Node) -> (Client, Client) {
-    (Client::connect(node).await, Client::connect(node).await)
+/// No delay for the first members, and sessions as short as tests.
+const SETTINGS: &[(&str, &str)] =
+    &[("group.initial.rebalance.delay.ms", "0"), ("group.min.session.timeout.ms", "200")];
+
+async fn start(overrides: &[(&str, &str)]) -> TestNode {
+    TestNode::start_with(&[SETTINGS, overrides].concat()).await
 }
 
 #[tokio::test]
 async fn a_member_goes_through_its_life_in_every_version() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = node(dir.path(), &[]).await;
-    let mut client = Client::connect(&node).await;
+    let node = start(&[]).await;
+    let mut client = node.client().await;
     for version in 0..=9_i16 {
         let group = format!("life-{version}");
         ready(&mut client, &group).await;
@@ -224,10 +225,9 @@ async fn a_member_goes_through_its_life_in_every_version() {
 
 #[tokio::test]
 async fn offsets_are_stored_and_told_in_every_version_and_survive_a_restart() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = support::node(dir.path(), &[]).await;
-    let mut client = Client::connect(&node).await;
-    create_topic(&mut client, "t", 2).await;
+    let node = start(&[]).await;
+    let mut client = node.client().await;
+    client.create_topic("t", 2, &[]).await;
     let topic = ("t", topic_id(&mut client, "t").await);
     for version in 2..=10_i16 {
         let group = format!("offsets-{version}");
@@ -243,10 +243,8 @@ async fn offsets_are_stored_and_told_in_every_version_and_survive_a_restart() {
             );
         }
     }
-    node.stop().await;
-
-    let node = support::node(dir.path(), &[]).await;
-    let mut client = Client::connect(&node).await;
+    let node = node.restart(SETTINGS).await;
+    let mut client = node.client().await;
     for version in 2..=10_i16 {
         let group = format!("offsets-{version}");
         ready(&mut client, &group).await;
@@ -258,19 +256,16 @@ async fn offsets_are_stored_and_told_in_every_version_and_survive_a_restart() {
 
 #[tokio::test]
 async fn a_stable_group_survives_a_restart() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = support::node(dir.path(), &[]).await;
-    let mut client = Client::connect(&node).await;
-    create_topic(&mut client, "t", 1).await;
+    let node = start(&[]).await;
+    let mut client = node.client().await;
+    client.create_topic("t", 1, &[]).await;
     let topic = ("t", topic_id(&mut client, "t").await);
     ready(&mut client, "g").await;
     let joined = join_fully(&mut client, "g", 9).await;
     client.call(&sync("g", &joined, 5, &[(&joined.member_id, b"mine")]), 5).await;
     assert_eq!(commit(&mut client, "g", Some(&joined), topic, 5, 9).await, 0);
-    node.stop().await;
-
-    let node = support::node(dir.path(), &[]).await;
-    let mut client = Client::connect(&node).await;
+    let node = node.restart(SETTINGS).await;
+    let mut client = node.client().await;
     ready(&mut client, "g").await;
     assert_eq!(client.call(&heartbeat("g", &joined), 4).await.error_code, 0);
     let again = client.call(&sync("g", &joined, 5, &[]), 5).await;
@@ -282,9 +277,8 @@ async fn a_stable_group_survives_a_restart() {
 
 #[tokio::test]
 async fn two_members_share_and_one_takes_over() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = support::node(dir.path(), &[("group.initial.rebalance.delay.ms", "300")]).await;
-    let (mut one, mut two) = two_clients(&node).await;
+    let node = start(&[("group.initial.rebalance.delay.ms", "300")]).await;
+    let (mut one, mut two) = (node.client().await, node.client().await);
     ready(&mut one, "g").await;
     let (first, second) = tokio::join!(join_fully(&mut one, "g", 9), join_fully(&mut two, "g", 9));
     assert_eq!((first.error_code, second.error_code), (0, 0));
@@ -297,7 +291,7 @@ async fn two_members_share_and_one_takes_over() {
     following.send(&sync("g", follower, 5, &[]), 5).await;
     let assign = [(&*leader.member_id, &b"L"[..]), (&*follower.member_id, &b"F"[..])];
     let synced = leading.call(&sync("g", leader, 5, &assign), 5).await;
-    let other: SyncGroupResponse = following.receive::<SyncGroupRequest>(5).await;
+    let (_, other) = following.receive::<SyncGroupRequest>(5).await;
     assert_eq!((&*synced.assignment, &*other.assignment), (&b"L"[..], &b"F"[..]));
 
     leading.call(&leave("g", &leader.member_id, 5), 5).await;
@@ -310,9 +304,8 @@ async fn two_members_share_and_one_takes_over() {
 
 #[tokio::test]
 async fn a_member_that_stops_its_heartbeats_is_removed() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = support::node(dir.path(), &[]).await;
-    let mut client = Client::connect(&node).await;
+    let node = start(&[]).await;
+    let mut client = node.client().await;
     ready(&mut client, "g").await;
     let mut short = join("g", "", None);
     short.session_timeout_ms = 200;
@@ -332,9 +325,8 @@ async fn a_member_that_stops_its_heartbeats_is_removed() {
 
 #[tokio::test]
 async fn a_static_member_comes_back_to_its_place() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = support::node(dir.path(), &[]).await;
-    let mut client = Client::connect(&node).await;
+    let node = start(&[]).await;
+    let mut client = node.client().await;
     ready(&mut client, "g").await;
     let joined = client.call(&join("g", "", Some("i")), 9).await;
     assert_eq!(joined.error_code, 0);
@@ -352,11 +344,10 @@ async fn a_static_member_comes_back_to_its_place() {
 
 #[tokio::test]
 async fn coordinators_are_found_in_every_version_and_nonsense_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = support::node(dir.path(), &[]).await;
-    let mut client = Client::connect(&node).await;
+    let node = start(&[]).await;
+    let mut client = node.client().await;
     ready(&mut client, "g").await;
-    let port = i32::from(node.address("PLAINTEXT").unwrap().port());
+    let port = i32::from(node.address.port());
     for version in 0..=6_i16 {
         let mut find = FindCoordinatorRequest::default();
         if version < 4 {
@@ -396,10 +387,9 @@ async fn coordinators_are_found_in_every_version_and_nonsense_is_refused() {
 async fn offsets_of_a_deleted_topic_are_forgotten() {
     use ottla_wire::messages::delete_topics_request::DeleteTopicsRequest;
 
-    let dir = tempfile::tempdir().unwrap();
-    let node = support::node(dir.path(), &[]).await;
-    let mut client = Client::connect(&node).await;
-    create_topic(&mut client, "t", 1).await;
+    let node = start(&[]).await;
+    let mut client = node.client().await;
+    client.create_topic("t", 1, &[]).await;
     let topic = ("t", topic_id(&mut client, "t").await);
     ready(&mut client, "g").await;
     assert_eq!(commit(&mut client, "g", None, topic, 7, 9).await, 0);

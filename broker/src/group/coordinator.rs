@@ -91,12 +91,12 @@ impl Coordinator {
         });
         if let Some(topic) = topic {
             for (index, state) in &topic.partitions {
-                if state.leader == self.node_id && !routes.hosted.contains_key(index) {
-                    if let Some(partition) = self.partitions.find(OFFSETS_TOPIC, *index) {
-                        routes
-                            .hosted
-                            .insert(*index, self.host(*index, topic.id, state.leader_epoch, partition));
-                    }
+                if state.leader == self.node_id
+                    && !routes.hosted.contains_key(index)
+                    && let Some(partition) = self.partitions.find(OFFSETS_TOPIC, *index)
+                {
+                    let hosted = self.host(*index, topic.id, state.leader_epoch, partition);
+                    routes.hosted.insert(*index, hosted);
                 }
             }
         }

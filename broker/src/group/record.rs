@@ -67,18 +67,14 @@ impl GroupRecord {
     pub fn encode(&self) -> Result<(Bytes, Option<Bytes>), EncodeError> {
         match self {
             Self::Group { group, snapshot } => {
-                let key = encode_key(&GroupMetadataKey { group: group.clone(), ..Default::default() })?;
+                let key = encode_key(&GroupMetadataKey { group: group.clone() })?;
                 let value =
                     snapshot.as_ref().map(|snapshot| encode_value(&group_value(snapshot), GROUP_VERSION));
                 Ok((key, value.transpose()?))
             }
             Self::Offset { group, index, offset } => {
-                let key = OffsetCommitKey {
-                    group: group.clone(),
-                    topic: index.0.clone(),
-                    partition: index.1,
-                    ..Default::default()
-                };
+                let key =
+                    OffsetCommitKey { group: group.clone(), topic: index.0.clone(), partition: index.1 };
                 let value = offset.as_ref().map(encode_offset);
                 Ok((encode_key(&key)?, value.transpose()?))
             }

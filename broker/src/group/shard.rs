@@ -122,7 +122,7 @@ impl Shard {
     /// Handles a request; the answer may come with a later event.
     pub fn handle(&mut self, request: Request, now: Now, out: &mut Commands) {
         match request {
-            Request::Join { group, join } => self.join(group, join, now, out),
+            Request::Join { group, join } => self.join(&group, join, now, out),
             Request::Sync { group, sync } => self.sync(&group, sync, now, out),
             Request::Heartbeat { token, group, member_id, instance_id, generation } => {
                 let answer = self.heartbeat(&group, &member_id, instance_id.as_ref(), generation, now);
@@ -284,7 +284,7 @@ impl Shard {
         }
         match write.effect {
             Effect::Group { group, intent } if !write.timed_out => {
-                self.written(&group, intent, Ok(()), now, out)
+                self.written(&group, intent, Ok(()), now, out);
             }
             Effect::Group { group, .. } => {
                 self.with_group(&group, now, out, |group, _| group.set_persisted());
@@ -324,7 +324,7 @@ impl Shard {
     fn written(&mut self, id: &Str, intent: Intent, result: WriteResult, now: Now, out: &mut Commands) {
         let limits = self.config.limits;
         self.with_group(id, now, out, |group, effects| {
-            group.on_written(intent, result, &limits, now, effects)
+            group.on_written(intent, result, &limits, now, effects);
         });
     }
 }

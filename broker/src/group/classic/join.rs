@@ -146,7 +146,7 @@ impl ClassicGroup {
                 self.prepare_rebalance("a static member returned", limits, now, out);
             }
             State::PreparingRebalance | State::Empty | State::Dead => {
-                self.maybe_complete_join(limits, now, out)
+                self.maybe_complete_join(limits, now, out);
             }
         }
     }

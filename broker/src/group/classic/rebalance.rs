@@ -51,7 +51,7 @@ impl ClassicGroup {
     ) {
         match self.state {
             State::Empty | State::CompletingRebalance | State::Stable => {
-                self.prepare_rebalance(reason, limits, now, out)
+                self.prepare_rebalance(reason, limits, now, out);
             }
             State::PreparingRebalance | State::Dead => self.maybe_complete_join(limits, now, out),
         }

@@ -16,7 +16,7 @@ impl Shard {
     pub(super) fn sweep(&mut self, now: Now, out: &mut Commands) {
         for id in self.groups.keys().cloned().collect::<Vec<_>>() {
             let expired = self.expired_offsets(&id, now);
-            self.remove_offsets(&id, expired, now, out);
+            self.remove_offsets(&id, &expired, now, out);
             // A group goes in the sweep after its last offset: the tombstones must be safe first.
             let in_use = self.offsets.has_any(&id) || self.has_commit_in_flight(&id);
             if !in_use && self.groups.get(&id).is_some_and(ClassicGroup::is_vacant) {
@@ -29,7 +29,7 @@ impl Shard {
     pub fn on_topics_deleted(&mut self, topics: &[(Str, Uuid)], now: Now, out: &mut Commands) {
         for (topic, topic_id) in topics {
             for (group, partition) in self.offsets.of_topic(topic, *topic_id) {
-                self.remove_offsets(&group, vec![(topic.clone(), partition)], now, out);
+                self.remove_offsets(&group, &[(topic.clone(), partition)], now, out);
             }
         }
     }
@@ -62,7 +62,7 @@ impl Shard {
         }
     }
 
-    fn remove_offsets(&mut self, id: &Str, indexes: Vec<TopicIndex>, now: Now, out: &mut Commands) {
+    fn remove_offsets(&mut self, id: &Str, indexes: &[TopicIndex], now: Now, out: &mut Commands) {
         for chunk in indexes.chunks(TOMBSTONES_PER_APPEND) {
             tracing::info!(group = %id, offsets = chunk.len(), "offsets are removed");
             let tombstone = |index: &TopicIndex| GroupRecord::Offset {

@@ -11,7 +11,6 @@ use crate::group::{GroupError, Str};
 
 /// A request to the coordinator of a group.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "moved once, from the handler to the shard")]
 pub enum Request {
     /// JoinGroup.
     Join {
@@ -157,16 +156,16 @@ pub enum ShardAnswer {
 }
 
 impl Shard {
-    pub(super) fn join(&mut self, id: Str, join: Join, now: Now, out: &mut Commands) {
+    pub(super) fn join(&mut self, id: &Str, join: Join, now: Now, out: &mut Commands) {
         if join.member_id.is_empty() {
             self.groups.entry(id.clone()).or_insert_with(|| ClassicGroup::new(id.clone(), now));
-        } else if !self.groups.contains_key(&id) {
+        } else if !self.groups.contains_key(id) {
             let refused = JoinRefused { member_id: join.member_id, error: GroupError::UnknownMemberId };
             out.answers.push((join.token, ShardAnswer::Join(Err(refused))));
             return;
         }
         let limits = self.config.limits;
-        self.with_group(&id, now, out, |group, effects| group.join(join, &limits, now, effects));
+        self.with_group(id, now, out, |group, effects| group.join(join, &limits, now, effects));
     }
 
     pub(super) fn sync(&mut self, id: &Str, sync: Sync, now: Now, out: &mut Commands) {

@@ -67,7 +67,7 @@ pub struct Loaded {
     pub last_epoch: i32,
     /// Bytes of the log after the newest snapshot.
     pub bytes_after_snapshot: u64,
-    /// Bytes at the end that are no whole batch: what a crash left.
+    /// More than 0 if the log ends in what is no whole batch, or does not follow: what a crash left.
     pub torn_bytes: u64,
 }
 
@@ -104,7 +104,12 @@ impl Loaded {
         bases.sort_unstable();
         let needed = self.replay.last().offset + 1;
         let first = bases.iter().rposition(|base| *base <= needed).unwrap_or(0);
-        for base in bases.into_iter().skip(first) {
+        for (index, base) in bases.into_iter().skip(first).enumerate() {
+            // The end of a segment is lost and the next is there: neither was synced. Recovery cuts here, too.
+            if index > 0 && base != self.log_end {
+                self.torn_bytes += 1;
+                break;
+            }
             if !self.read_segment(disk, &dir.join(format!("{base:020}.log")), base)? {
                 break;
             }

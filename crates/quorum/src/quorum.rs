@@ -7,6 +7,8 @@
 mod open;
 mod retention;
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, VecDeque};

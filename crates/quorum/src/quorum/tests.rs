@@ -14,9 +14,9 @@ use crate::load::load;
 use crate::metadata_version::MetadataVersion;
 use crate::record::MetadataRecord;
 
-const NOW: i64 = 1_700_000_000_000;
+pub(super) const NOW: i64 = 1_700_000_000_000;
 
-fn uuid(n: u8) -> Uuid {
+pub(super) fn uuid(n: u8) -> Uuid {
     Uuid::from_bytes([n; 16])
 }
 
@@ -24,7 +24,7 @@ fn endpoint(port: u16) -> VoterEndpoint {
     VoterEndpoint { name: "CONTROLLER".into(), host: "127.0.0.1".into(), port }
 }
 
-fn config(dir: &Path, kind: KRaftVersion) -> QuorumConfig {
+pub(super) fn config(dir: &Path, kind: KRaftVersion) -> QuorumConfig {
     let base = QuorumConfig::new(dir.to_owned(), 1, uuid(5), "4L6g3nShT-eMCtK--X86sw".into());
     let static_voters = VoterSet::parse_static("1@127.0.0.1:21033", "CONTROLLER").expect("valid");
     QuorumConfig {
@@ -35,7 +35,7 @@ fn config(dir: &Path, kind: KRaftVersion) -> QuorumConfig {
 }
 
 /// A directory formatted for a quorum of this node.
-fn format(dir: &Path, kind: KRaftVersion, bootstrap: &Bootstrap) {
+pub(super) fn format(dir: &Path, kind: KRaftVersion, bootstrap: &Bootstrap) {
     bootstrap::write(&StdDisk, dir, bootstrap, NOW).expect("written");
     if kind == KRaftVersion::Dynamic {
         let voters = VoterSet::of_one(Voter::standalone(1, uuid(5), vec![endpoint(21033)]));
@@ -47,18 +47,18 @@ fn open(config: &QuorumConfig) -> Result<Quorum, QuorumError> {
     Quorum::open(config.clone(), Arc::new(StdDisk), NOW)
 }
 
-fn formatted(kind: KRaftVersion) -> (tempfile::TempDir, QuorumConfig) {
+pub(super) fn formatted(kind: KRaftVersion) -> (tempfile::TempDir, QuorumConfig) {
     let dir = tempfile::tempdir().expect("temporary directory");
     format(dir.path(), kind, &Bootstrap::default());
     let config = config(dir.path(), kind);
     (dir, config)
 }
 
-fn at_latest(record: impl Into<MetadataRecord>) -> VersionedRecord {
+pub(super) fn at_latest(record: impl Into<MetadataRecord>) -> VersionedRecord {
     record.into().at(MetadataVersion::LATEST)
 }
 
-fn topic(n: u8) -> Vec<VersionedRecord> {
+pub(super) fn topic(n: u8) -> Vec<VersionedRecord> {
     vec![
         at_latest(TopicRecord {
             name: Str::from(format!("topic-{n}")),

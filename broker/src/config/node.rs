@@ -255,7 +255,7 @@ fn voters(read: &Reader<'_>) -> Result<Vec<Voter>, ConfigError> {
 
 fn bootstrap_servers(read: &Reader<'_>) -> Result<Vec<(String, u16)>, ConfigError> {
     const KEY: &str = "controller.quorum.bootstrap.servers";
-    let server = |entry: &String| host_and_port(entry).filter(|(host, port)| !host.is_empty() && *port != 0);
+    let server = |entry: &String| host_and_port(entry).filter(|(host, _)| !host.is_empty());
     let servers = read.list(KEY).iter().map(server).collect::<Option<Vec<_>>>();
     servers.ok_or_else(|| read.invalid(KEY, "must be a list of HOST:PORT".into()))
 }

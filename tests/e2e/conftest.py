@@ -41,16 +41,19 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session", autouse=True)
 def operator():
-    """The kind cluster; removed by whoever started the tests, so that a failure can be looked at."""
+    """A new kind cluster, removed at the end; with OTTLA_E2E_KEEP set one that is there is taken, and kept."""
+    keep = "OTTLA_E2E_KEEP" in os.environ
     settings = kube.run(str(kube.ROOT / "kind/tools.sh"), seconds=3600)
     for line in settings.splitlines():
         name, _, value = line.removeprefix("export ").partition("=")
         os.environ[name] = value.replace("$PATH", os.environ["PATH"])
+    if not keep:
+        kube.run("kind", "delete", "cluster", "--name", kube.CLUSTER)
     kube.install()
     client_image()
     namespace()
     yield
-    if os.environ.get("OTTLA_E2E_KEEP") is None:
+    if not keep:
         kube.run("kind", "delete", "cluster", "--name", kube.CLUSTER)
 
 

@@ -44,6 +44,18 @@ async fn broken_frames_close_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bytes_behind_the_body_are_ignored_as_by_kafka() {
+    let node = node().await;
+    let mut client = node.client().await;
+    let request = ottla_wire::encode_request(&ApiVersionsRequest::default(), 0, 1, None).unwrap();
+    let frame = [&request.into_bytes().unwrap()[..], b"garbage"].concat();
+    client.send_frame(&frame).await;
+    assert_eq!(client.receive::<ApiVersionsRequest>(0).await.1.error_code, 0);
+    assert_eq!(client.produce("t", 0, batch(&["x"], None)).await.error_code, 0);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_half_frame_is_dropped_with_its_connection() {
     let node = node().await;
     unharmed(&node, async |client: &mut Client| {

@@ -127,6 +127,33 @@ impl Client {
         tokio::time::timeout(PATIENCE, read).await.expect("an answer in time").unwrap()
     }
 
+    /// As [`Client::send`]; `None` when the connection is broken.
+    pub async fn try_send<R: Request>(&mut self, request: &R, version: i16) -> Option<i32> {
+        self.next += 1;
+        let parts = ottla_wire::encode_request(request, version, self.next, None).unwrap();
+        let frame = parts.into_bytes().unwrap();
+        let length = i32::try_from(frame.len()).unwrap().to_be_bytes();
+        self.socket.write_all(&[&length[..], &frame].concat()).await.ok()?;
+        Some(self.next)
+    }
+
+    /// As [`Client::receive`]; `None` when the connection is broken.
+    pub async fn try_receive<R: Request>(&mut self, version: i16) -> Option<(i32, R::Response)> {
+        let length = self.socket.read_i32().await.ok()?;
+        let mut frame = vec![0; usize::try_from(length).unwrap()];
+        self.socket.read_exact(&mut frame).await.ok()?;
+        let mut decoder = Decoder::new(Bytes::from(frame));
+        let header_version = R::KEY.response_header_version(version);
+        let header = ottla_wire::messages::ResponseHeader::decode(&mut decoder, header_version).unwrap();
+        Some((header.correlation_id, R::Response::decode(&mut decoder, version).unwrap()))
+    }
+
+    /// As [`Client::call`]; `None` when the connection is broken.
+    pub async fn try_call<R: Request>(&mut self, request: &R, version: i16) -> Option<R::Response> {
+        self.try_send(request, version).await?;
+        Some(self.try_receive::<R>(version).await?.1)
+    }
+
     /// Whether the broker closes the connection without another byte.
     pub async fn is_closed(&mut self) -> bool {
         let mut byte = [0];

@@ -48,9 +48,17 @@ async fn data_and_metadata() {
         let build = |_| {
             let partitions = vec![
                 list_offsets_request::ListOffsetsPartition { timestamp, ..Default::default() },
-                list_offsets_request::ListOffsetsPartition { partition_index: 9, timestamp, ..Default::default() },
+                list_offsets_request::ListOffsetsPartition {
+                    partition_index: 9,
+                    timestamp,
+                    ..Default::default()
+                },
             ];
-            let topics = vec![list_offsets_request::ListOffsetsTopic { name: topic(), partitions, ..Default::default() }];
+            let topics = vec![list_offsets_request::ListOffsetsTopic {
+                name: topic(),
+                partitions,
+                ..Default::default()
+            }];
             ListOffsetsRequest { replica_id: -1, topics, ..Default::default() }
         };
         for response in all_versions(&mut client, build).await {
@@ -105,7 +113,8 @@ async fn administration() {
     .await;
     all_versions(&mut client, |version| {
         let name = Str::from(format!("new-{}", version + 1));
-        let by_state = delete_topics_request::DeleteTopicState { name: Some(name.clone()), ..Default::default() };
+        let by_state =
+            delete_topics_request::DeleteTopicState { name: Some(name.clone()), ..Default::default() };
         let mut request = DeleteTopicsRequest { timeout_ms: 1000, ..Default::default() };
         if version >= 6 {
             request.topics = vec![by_state];

@@ -35,7 +35,10 @@ impl Process {
         let log = std::fs::File::options().create(true).append(true).open(dir.join("log.txt")).unwrap();
         let set = |key: &str, value: String| format!("--override={key}={value}");
         let child = Command::new(env!("CARGO_BIN_EXE_ottla-broker"))
-            .arg(set("listeners", format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{}", port + 1)))
+            .arg(set(
+                "listeners",
+                format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{}", port + 1),
+            ))
             .arg(set("controller.listener.names", "CONTROLLER".into()))
             .arg(set("log.dirs", dir.join("data").display().to_string()))
             .arg(set("ottla.http.listener", format!("127.0.0.1:{}", port + 2)))
@@ -190,7 +193,8 @@ async fn check(client: &mut Client, ledgers: &mut [Ledger], producer: i64, seed:
 }
 
 async fn find_coordinator(client: &mut Client) {
-    let request = find_coordinator_request::FindCoordinatorRequest { key: Str::from("g"), ..Default::default() };
+    let request =
+        find_coordinator_request::FindCoordinatorRequest { key: Str::from("g"), ..Default::default() };
     assert_eq!(client.call(&request, 3).await.error_code, 0);
     for partition in 0..PARTITIONS {
         commit(client, partition, 0).await;
@@ -198,8 +202,7 @@ async fn find_coordinator(client: &mut Client) {
 }
 
 async fn commit(client: &mut Client, partition_index: i32, committed_offset: i64) {
-    let partition =
-        OffsetCommitRequestPartition { partition_index, committed_offset, ..Default::default() };
+    let partition = OffsetCommitRequestPartition { partition_index, committed_offset, ..Default::default() };
     let topic =
         OffsetCommitRequestTopic { name: Str::from("t"), partitions: vec![partition], ..Default::default() };
     let request = OffsetCommitRequest { group_id: Str::from("g"), topics: vec![topic], ..Default::default() };

@@ -5,6 +5,8 @@
 //! transactions (committed, aborted, committed) of 5 records each, then 5 more; 323 offsets with the markers.
 //! Topic settings: `segment.ms=60000`, `index.interval.bytes=300`, `segment.index.bytes=4096`.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use bytes::Bytes;
 use ottla_log::compression::decompress_bounded;
 use ottla_log::disk::StdDisk;
@@ -79,12 +81,15 @@ fn check_record(n: usize, record: &BatchRecord) {
     let text = |bytes: &Option<Bytes>| bytes.as_ref().map(|b| String::from_utf8(b.to_vec()).unwrap());
     assert_eq!(record.timestamp, T0 + 1000 * i64::try_from(n).unwrap());
     let (key, value) = match n {
-        0..300 => ((n % 3 != 0).then(|| format!("key-{n}")), format!("value-{n:05}-{}", "x".repeat(n % 97))),
+        0..300 => (
+            (!n.is_multiple_of(3)).then(|| format!("key-{n}")),
+            format!("value-{n:05}-{}", "x".repeat(n % 97)),
+        ),
         300..315 => (Some("tx".to_owned()), format!("tx-{n}")),
         _ => (None, format!("last-{}", n - 315)),
     };
     assert_eq!((text(&record.key), text(&record.value)), (key, Some(value)));
-    assert_eq!(record.headers.len(), if n < 300 && n % 5 == 0 { 2 } else { 0 });
+    assert_eq!(record.headers.len(), if n < 300 && n.is_multiple_of(5) { 2 } else { 0 });
 }
 
 fn check_content(log: &Log) {

@@ -39,10 +39,10 @@ impl<E: Entry> IndexFile<E> {
         Self { path, disk, state: Mutex::new(state) }
     }
 
-    /// A new, empty file.
+    /// A new, empty file. It is not kept open: most partitions never have enough entries to write.
     pub(crate) fn create(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Self, LogError> {
-        let file = open(&*disk, &path, OpenMode::Truncate)?;
-        let state = State { file: Some(file), stored: Some(0), last: None, tail: Vec::new(), synced: false };
+        open(&*disk, &path, OpenMode::Truncate)?;
+        let state = State { file: None, stored: Some(0), last: None, tail: Vec::new(), synced: false };
         Ok(Self { path, disk, state: Mutex::new(state) })
     }
 
@@ -75,7 +75,7 @@ impl<E: Entry> IndexFile<E> {
         state.tail.push(entry);
         state.last = Some(entry);
         state.synced = false;
-        if state.tail.len() % SPILL_AT != 0 {
+        if !state.tail.len().is_multiple_of(SPILL_AT) {
             return Ok(());
         }
         match self.spill(&mut state) {
@@ -295,7 +295,7 @@ mod tests {
         }
         index.close().unwrap();
         assert_eq!(StdDisk.len(&path).unwrap(), Some(8000));
-        let mut index = IndexFile::<OffsetEntry>::existing(Arc::new(StdDisk), path.clone());
+        let mut index = IndexFile::<OffsetEntry>::existing(Arc::new(StdDisk), path);
         assert_eq!(
             (find(&index, 4567), index.last().unwrap(), index.len().unwrap()),
             (Some(456), Some(entry(999)), 1000)

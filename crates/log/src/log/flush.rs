@@ -1,8 +1,9 @@
 //! Making appended batches durable. fsync is tried once: after an error the log is poisoned.
 
 use super::Log;
-use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::disk::{Disk, OpenMode};
 use crate::error::LogError;
+use crate::segment::DirtyFile;
 use crate::types::{Offset, TimestampMs};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 #[must_use = "run it and hand the result to `Log::complete_flush`"]
 pub struct Flush {
-    files: Vec<(PathBuf, Arc<dyn DiskFile>)>,
+    files: Vec<DirtyFile>,
     snapshots: Vec<PathBuf>,
     disk: Arc<dyn Disk>,
     dir: PathBuf,

@@ -74,7 +74,8 @@ impl Log {
         self.start = first.max(opening.log_start_offset);
         self.epochs.truncate_from_end(self.end);
         self.epochs.truncate_from_start(self.start);
-        self.epochs.save()
+        self.epochs.save()?;
+        self.active()?.close_indexes()
     }
 
     /// The first segment of a log that has none.

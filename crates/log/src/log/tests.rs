@@ -283,7 +283,7 @@ fn old_segments_go_by_size_age_and_start_but_not_beyond_the_high_watermark() {
 
     log.update_config(LogConfig {
         retention_bytes: i64::try_from(log.size()).unwrap() - 4000,
-        ..fixture.config.clone()
+        ..fixture.config
     });
     assert_eq!(log.retain(fixture.now, Offset(2)).unwrap(), 0, "high watermark inside the first segment");
     assert_eq!(log.retain(fixture.now, log.end_offset()).unwrap(), 1);
@@ -464,8 +464,6 @@ fn damaged_or_missing_indexes_are_made_good() {
 fn leftovers_of_an_interrupted_cleaning_are_finished_or_undone() {
     let mut fixture = Fixture::new();
     fixture.config.segment_bytes = 4000;
-    fixture.config.compact = true;
-    fixture.config.compact = false;
     let mut log = fixture.fresh();
     for _ in 0..60 {
         fixture.append(&mut log, 3);

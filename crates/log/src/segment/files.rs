@@ -8,9 +8,12 @@ use crate::names;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// A file that is to be synced, with its path for errors.
+pub(crate) type DirtyFile = (PathBuf, Arc<dyn DiskFile>);
+
 impl Segment {
     /// Files that hold something that is not durable; they count as durable from now on.
-    pub(crate) fn take_dirty(&mut self) -> Result<Vec<(PathBuf, Arc<dyn DiskFile>)>, LogError> {
+    pub(crate) fn take_dirty(&mut self) -> Result<Vec<DirtyFile>, LogError> {
         let mut files = Vec::new();
         if self.dirty {
             files.push((self.path.clone(), self.file()?));

@@ -11,6 +11,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use files::DirtyFile;
 pub(crate) use recover::{Recovered, Scanned};
 pub(crate) use scan::{BatchAt, HeaderWalk};
 

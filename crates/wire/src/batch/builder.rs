@@ -99,18 +99,10 @@ impl BatchBuilder {
     }
 
     /// Adds a record with the next offset.
-    ///
-    /// # Panics
-    /// Never; what does not fit into the format is reported by [`BatchBuilder::build_with`].
     pub fn push(&mut self, record: Record) {
+        let Record { timestamp, key, value, headers } = record;
         let delta = self.header.last_offset_delta.saturating_add(1);
-        self.push_at(
-            delta,
-            record.timestamp,
-            record.key.as_deref(),
-            record.value.as_deref(),
-            &record.headers,
-        );
+        self.push_at(delta, timestamp, key.as_deref(), value.as_deref(), &headers);
     }
 
     /// Adds a record with an offset delta of its own, which must exceed the last one's.

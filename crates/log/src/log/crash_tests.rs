@@ -37,15 +37,21 @@ fn power_cut(seed: u64) {
 
 #[test]
 fn power_cuts_leave_a_prefix_with_everything_flushed() {
-    let seeds = match std::env::var("OTTLA_SEED") {
-        Ok(seed) => seed.parse().map(|seed| seed..seed + 1).expect("OTTLA_SEED is a number"),
-        Err(_) => 0..SEEDS,
-    };
-    for seed in seeds {
-        if let Err(panic) = catch_unwind(|| power_cut(seed)) {
-            eprintln!("failed with OTTLA_SEED={seed}");
-            std::panic::resume_unwind(panic);
+    if let Ok(seed) = std::env::var("OTTLA_SEED") {
+        return power_cut(seed.parse().expect("OTTLA_SEED is a number"));
+    }
+    let threads = 4;
+    std::thread::scope(|scope| {
+        for first in 0..threads {
+            scope.spawn(move || (first..SEEDS).step_by(4).for_each(replayable));
         }
+    });
+}
+
+fn replayable(seed: u64) {
+    if let Err(panic) = catch_unwind(|| power_cut(seed)) {
+        eprintln!("failed with OTTLA_SEED={seed}");
+        std::panic::resume_unwind(panic);
     }
 }
 

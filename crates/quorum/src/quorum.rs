@@ -4,10 +4,10 @@
 //! disk before it counts, and records are flushed before they are committed.
 //! It is synchronous; its owner calls it from one thread. Any failed write or sync makes it useless for good.
 
-mod open;
-mod retention;
 #[cfg(test)]
 mod crash_tests;
+mod open;
+mod retention;
 #[cfg(test)]
 mod tests;
 

@@ -128,10 +128,10 @@ impl Found {
             let to = self.directory.path().join(format!("{name}.{}{STRAY}", unique()));
             match self.directory.disk().rename(&from, &to) {
                 Ok(()) => {
-                    warn!(partition = %name, kept_as = %to.display(), "partition without a topic set aside")
+                    warn!(partition = %name, kept_as = %to.display(), "partition without a topic set aside");
                 }
                 Err(error) => {
-                    warn!(partition = %name, %error, "cannot set aside a partition without a topic")
+                    warn!(partition = %name, %error, "cannot set aside a partition without a topic");
                 }
             }
         }

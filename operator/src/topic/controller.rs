@@ -261,7 +261,7 @@ async fn touch(topic: &GuardedTopic, triggers: &Triggers, context: &Context) {
             {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(topic = name, %error, "cannot report on a topic that cannot be read")
+                    tracing::warn!(topic = name, %error, "cannot report on a topic that cannot be read");
                 }
                 Err(_) => tracing::warn!(topic = name, "cannot report on a topic in time"),
             }

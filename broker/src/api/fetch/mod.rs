@@ -124,7 +124,7 @@ fn respond(
         }
         match responses.last_mut() {
             Some(last) if last.topic == key.topic && last.topic_id == key.topic_id => {
-                last.partitions.push(data)
+                last.partitions.push(data);
             }
             _ => responses.push(FetchableTopicResponse {
                 topic: key.topic,

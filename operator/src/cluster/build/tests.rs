@@ -64,14 +64,14 @@ fn a_formatted_node_is_not_formatted_again_and_that_restarts_nothing() {
 #[test]
 fn clients_are_told_the_override_or_the_mapped_port() {
     let (_, workload) = built(|s| {
-        s["listeners"][1]["advertised"] = json!([{"node": 0, "host": "127.0.0.1", "nodePort": 32093}])
+        s["listeners"][1]["advertised"] = json!([{"node": 0, "host": "127.0.0.1", "nodePort": 32093}]);
     });
     assert!(
         advertised(&workload).contains("EXTERNAL://127.0.0.1:31001"),
         "the port that Kubernetes says it has"
     );
     let (_, workload) = built(|s| {
-        s["listeners"][1]["advertised"] = json!([{"node": 0, "host": "kafka.example", "port": 443}])
+        s["listeners"][1]["advertised"] = json!([{"node": 0, "host": "kafka.example", "port": 443}]);
     });
     assert!(advertised(&workload).contains("EXTERNAL://kafka.example:443"));
     let (_, workload) = built(|s| s["listeners"][1]["advertised"] = json!([{"node": 5, "host": "other"}]));

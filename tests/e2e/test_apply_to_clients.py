@@ -1,5 +1,7 @@
 """From `kubectl apply` to clients inside and outside of Kubernetes."""
 
+import uuid
+
 import kube
 
 
@@ -14,13 +16,14 @@ def test_a_cluster_and_a_topic_become_ready(demo, report):
 
 
 def test_a_client_in_a_pod_and_one_outside_exchange_messages(demo):
-    kube.apply(kube.topic("exchange", "demo", partitions=1))
-    kube.until_ready("kafkatopic", "exchange")
+    topic = f"exchange-{uuid.uuid4().hex[:8]}"
+    kube.apply(kube.topic(topic, "demo", partitions=1))
+    kube.until_ready("kafkatopic", topic)
     out, within = f"127.0.0.1:{kube.NODE_PORT}", kube.bootstrap("demo")
-    kube.outside(out, "-P", "-t", "exchange", stdin="from outside\n")
-    assert kube.inside(within, "-C", "-t", "exchange", "-e", "-q") == "from outside\n"
-    kube.inside(within, "-P", "-t", "exchange", "-z", "lz4", stdin="from inside\n")
-    assert kube.outside(out, "-C", "-t", "exchange", "-e", "-q") == "from outside\nfrom inside\n"
+    kube.outside(out, "-P", "-t", topic, stdin="from outside\n")
+    assert kube.inside(within, "-C", "-t", topic, "-e", "-q") == "from outside\n"
+    kube.inside(within, "-P", "-t", topic, "-z", "lz4", stdin="from inside\n")
+    assert kube.outside(out, "-C", "-t", topic, "-e", "-q") == "from outside\nfrom inside\n"
 
 
 def test_names_resolve_through_the_search_list(demo):

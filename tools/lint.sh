@@ -24,7 +24,7 @@ dependencies() { # licences, sources and banned crates; advisories need a databa
 
 doc() { RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --quiet; }
 crds() { cargo run --release --locked --quiet --bin ottla-operator -- crds --check crds charts/ottla/files/crds; }
-generated() { cargo run --release --locked --quiet -p ottla-wire-generator -- check; }
+generated() { cargo run --release --locked --quiet -p ottla-wire-generator -- generate --check; }
 
 python() {
   local ruff; ruff=$(tests/setup.sh)/venv/bin/ruff || return

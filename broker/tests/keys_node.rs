@@ -1,4 +1,11 @@
 //! Configuration keys of the node, its network and its fetches: each changes what the node does.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::field_reassign_with_default,
+    reason = "a test may fail where it likes"
+)]
 #![allow(missing_docs)]
 
 mod common;

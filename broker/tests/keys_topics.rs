@@ -1,5 +1,12 @@
 //! Configuration keys of topics and logs, and the broker's keys that give their defaults: each changes what the node
 //! does.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::field_reassign_with_default,
+    reason = "a test may fail where it likes"
+)]
 #![allow(missing_docs)]
 
 mod common;

@@ -1,4 +1,11 @@
 //! Produce and fetch, at every version of both; offsets by time; errors.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::field_reassign_with_default,
+    reason = "a test may fail where it likes"
+)]
 #![allow(missing_docs)]
 
 mod common;

@@ -26,7 +26,8 @@ pub struct Share {
 impl MemoryBudget {
     /// A budget of `bytes`, at least one unit.
     pub fn new(bytes: usize) -> Self {
-        let total = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).clamp(1, Semaphore::MAX_PERMITS as u32);
+        let units = (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS);
+        let total = u32::try_from(units).unwrap_or(u32::MAX);
         Self { units: Arc::new(Semaphore::new(total as usize)), total }
     }
 

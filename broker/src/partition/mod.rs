@@ -7,6 +7,7 @@
 mod directory;
 mod error;
 mod load;
+#[expect(clippy::module_inception, reason = "one noun a file, and the noun is the same")]
 mod partition;
 mod partitions;
 mod upkeep;

@@ -203,9 +203,12 @@ fn close_one(partition: &Arc<Partition>, now: TimestampMs) {
     }
 }
 
+/// A partition's directory, name, log start, log end and high watermark.
+type Row = (Arc<LogDirectory>, (String, i32), Offset, Offset, Offset);
+
 /// Where the partitions ended, for the checkpoints.
 struct Closed {
-    rows: Vec<(Arc<LogDirectory>, (String, i32), Offset, Offset, Offset)>,
+    rows: Vec<Row>,
 }
 
 impl Closed {

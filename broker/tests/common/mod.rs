@@ -1,5 +1,13 @@
 //! A node in this process and a small client, for tests.
-#![allow(dead_code, missing_docs, clippy::missing_panics_doc, reason = "each test uses a part of it")]
+#![allow(
+    dead_code,
+    missing_docs,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "each test uses a part of it"
+)]
 
 use std::net::SocketAddr;
 use std::path::Path;

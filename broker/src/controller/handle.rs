@@ -66,7 +66,7 @@ impl ControllerHandle {
         while changes.changed().await.is_ok() {}
     }
 
-    /// CreateTopics, see [`topics`]. All topics that can be made are in the image when this returns.
+    /// CreateTopics, see `topics`. All topics that can be made are in the image when this returns.
     pub async fn create_topics(&self, request: CreateTopicsRequest) -> CreateTopicsResponse {
         let request = Arc::new(request);
         let asked = Arc::clone(&request);

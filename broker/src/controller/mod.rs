@@ -2,7 +2,7 @@
 //!
 //! One thread owns the quorum ([`ottla_quorum::Quorum`]) and with it the truth; requests are jobs in its queue. A
 //! decision is a function of the image, the request, the time and fresh ids to records and a response
-//! ([`Decision`]): `topics`, `configs`, `registration`, `producer_ids`. The thread appends the records of all jobs that
+//! (`Decision`): `topics`, `configs`, `registration`, `producer_ids`. The thread appends the records of all jobs that
 //! are waiting, syncs once, publishes the image, and only then answers. The rest of the broker reads the image that
 //! was published last.
 

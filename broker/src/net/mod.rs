@@ -2,7 +2,7 @@
 //!
 //! One task per connection. A frame is handled after the one before it (so appends keep their order), responses go
 //! out strictly in request order, and only what waits for replication is overtaken by the next frame's handling. A
-//! client that does not read stops being read from: nothing queues up beyond [`connection::MAX_PIPELINED`] answers.
+//! client that does not read stops being read from: nothing queues up beyond `connection::MAX_PIPELINED` answers.
 
 mod budget;
 mod connection;

@@ -1,8 +1,8 @@
 //! One writer at a time: a `coordination.k8s.io` Lease. The others stand by with warm caches.
 //!
 //! [`Election`] decides, from the Lease as it was read and a clock that only counts up; nobody's wall clock is compared with anybody else's.
-//! A holder stops writing before another one may start: its hold ends [`HOLD`] after the request that renewed it was *sent*, a rival waits
-//! [`LEASE`] after it last *saw* a change.
+//! A holder stops writing before another one may start: its hold ends [`HOLD`] after the request that renewed it was *sent*, a write that
+//! began before that is given up after [`WRITE`], and a rival waits [`LEASE`] after it last *saw* a change.
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -10,14 +10,16 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 use kube::{Api, Client, ResourceExt, api::PostParams};
-use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use std::time::Duration;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// How long a rival waits for a sign of life.
 pub const LEASE: Duration = Duration::from_secs(15);
 /// How long a renewal counts for its holder.
 pub const HOLD: Duration = Duration::from_secs(10);
+/// How long a single write may take, to Kubernetes and to Kafka.
+pub const WRITE: Duration = Duration::from_secs(4);
 /// Between two looks at the Lease.
 const PERIOD: Duration = Duration::from_secs(3);
 
@@ -103,6 +105,12 @@ impl Leadership {
     pub fn always() -> Self {
         let far = Instant::now() + Duration::from_secs(365 * 24 * 3600);
         Self(watch::channel(Some(far)).1)
+    }
+
+    /// Over already, for tests.
+    #[cfg(test)]
+    pub(crate) fn lapsed() -> Self {
+        Self(watch::channel(Some(Instant::now())).1)
     }
 
     /// To be asked before every write.
@@ -211,62 +219,5 @@ impl Keeper {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lease(holder: &str, version: &str) -> Lease {
-        serde_json::from_value(serde_json::json!({
-            "metadata": {"name": "x", "resourceVersion": version},
-            "spec": {"holderIdentity": holder, "leaseTransitions": 3}
-        }))
-        .unwrap()
-    }
-
-    const fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn a_missing_free_or_own_lease_is_taken_at_once() {
-        let mut election = Election::new("me");
-        assert_eq!(election.step(None, at(0)), Step::Create);
-        assert_eq!(election.step(Some(&lease("", "1")), at(0)), Step::Write);
-        assert_eq!(election.step(Some(&lease("me", "1")), at(0)), Step::Write);
-    }
-
-    #[test]
-    fn a_holder_that_renews_keeps_it_and_a_silent_one_loses_it() {
-        let mut election = Election::new("me");
-        for second in 0..60 {
-            let version = second.to_string();
-            assert_eq!(election.step(Some(&lease("other", &version)), at(second)), Step::Wait);
-        }
-        assert_eq!(election.step(Some(&lease("other", "59")), at(73)), Step::Wait);
-        assert_eq!(election.step(Some(&lease("other", "59")), at(74)), Step::Write);
-    }
-
-    #[test]
-    fn a_rival_waits_longer_than_a_hold_lasts() {
-        assert!(LEASE > HOLD + PERIOD);
-    }
-
-    #[test]
-    fn a_transition_is_counted_once() {
-        let election = Election::new("me");
-        let taken = election.claim(Some(lease("other", "1")), "x", Timestamp::UNIX_EPOCH);
-        let renewed = election.claim(Some(taken.clone()), "x", Timestamp::from_second(9).unwrap());
-        for lease in [&taken, &renewed] {
-            let spec = lease.spec.as_ref().unwrap();
-            assert_eq!((spec.holder_identity.as_deref(), spec.lease_transitions), (Some("me"), Some(4)));
-        }
-        assert_eq!(renewed.spec.unwrap().acquire_time, taken.spec.unwrap().acquire_time);
-    }
-
-    #[test]
-    fn a_hold_ends_by_itself() {
-        let (sender, receiver) = watch::channel(Some(Instant::now()));
-        assert_eq!(Leadership(receiver).check(), Err(NotHeld));
-        drop(sender);
-        assert_eq!(Leadership::always().check(), Ok(()));
-    }
-}
+#[path = "lease_tests.rs"]
+mod tests;

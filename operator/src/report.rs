@@ -13,6 +13,7 @@ use kube::{
     core::{ApiResource, error_boundary::InvalidObject},
     runtime::events::{Event, EventType},
 };
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Why an object could not be reported on.
@@ -59,25 +60,59 @@ pub async fn invalid<K: Resource<DynamicType = ()>>(
 ) -> Result<(), ReportError> {
     let name = invalid.metadata.name.clone().unwrap_or_default();
     let namespace = invalid.metadata.namespace.clone().unwrap_or_default();
-    let client = context.writer.client().clone();
-    let previous = read_conditions::<K>(client, &namespace, &name).await.map_err(Box::new)?;
-    let outcome = Outcome::degraded("InvalidSpec", invalid.error.clone(), conditions::is_ready(&previous));
-    let conditions = outcome.conditions(&previous, invalid.metadata.generation, Timestamp::now());
-    if conditions != previous {
-        let status = serde_json::json!({ "observedGeneration": invalid.metadata.generation, "conditions": conditions });
-        context.writer.status::<K>(&namespace, &name, &status).await?;
-    }
+    let before =
+        read_status::<K>(context.writer.client().clone(), &namespace, &name).await.map_err(Box::new)?;
+    let Some(after) = with_reason(&before, invalid, Timestamp::now()) else { return Ok(()) };
+    context.writer.status::<K>(&namespace, &name, &after).await?;
     Ok(())
 }
 
-async fn read_conditions<K: Resource<DynamicType = ()>>(
+async fn read_status<K: Resource<DynamicType = ()>>(
     client: Client,
     namespace: &str,
     name: &str,
-) -> Result<Vec<Condition>, kube::Error> {
+) -> Result<Value, kube::Error> {
     let api: Api<DynamicObject> = Api::namespaced_with(client, namespace, &ApiResource::erase::<K>(&()));
     let object = api.get_opt(name).await?;
-    let conditions =
-        object.and_then(|o| serde_json::from_value(o.data.get("status")?.get("conditions")?.clone()).ok());
-    Ok(conditions.unwrap_or_default())
+    Ok(object.and_then(|o| o.data.get("status").cloned()).unwrap_or_else(|| json!({})))
+}
+
+/// The status with conditions that say why the object cannot be read; all else stays. `None` if it says so already.
+fn with_reason(before: &Value, invalid: &InvalidObject, now: Timestamp) -> Option<Value> {
+    let conditions = before.get("conditions").cloned().and_then(|c| serde_json::from_value(c).ok());
+    let previous: Vec<Condition> = conditions.unwrap_or_default();
+    let generation = invalid.metadata.generation;
+    let outcome = Outcome::degraded("InvalidSpec", invalid.error.clone(), conditions::is_ready(&previous));
+    let conditions = outcome.conditions(&previous, generation, now);
+    if conditions == previous {
+        return None;
+    }
+    let mut after = before.as_object().cloned().unwrap_or_default();
+    after.insert("observedGeneration".to_owned(), json!(generation));
+    after.insert("conditions".to_owned(), json!(conditions));
+    Some(Value::Object(after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_else_the_status_says_stays() {
+        let metadata = serde_json::from_value(json!({"name": "demo", "generation": 2})).unwrap();
+        let invalid = InvalidObject { error: "unknown variant".to_owned(), metadata };
+        let ready = Outcome::ready("all nodes serve").conditions(&[], Some(1), Timestamp::UNIX_EPOCH);
+        let before =
+            json!({"clusterId": "abc", "nodeIds": [0], "observedGeneration": 1, "conditions": ready});
+        let after = with_reason(&before, &invalid, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!((&after["clusterId"], &after["nodeIds"]), (&before["clusterId"], &before["nodeIds"]));
+        assert_eq!(after["observedGeneration"], 2);
+        assert_eq!(after["conditions"][0]["status"], "True", "what runs goes on");
+        assert_eq!(after["conditions"][2]["message"], "unknown variant");
+        assert_eq!(
+            with_reason(&after, &invalid, Timestamp::UNIX_EPOCH),
+            None,
+            "the same is not written twice"
+        );
+    }
 }

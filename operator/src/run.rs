@@ -81,7 +81,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         ),
         default_image: options.broker_image.clone(),
         backoff: Backoff::default(),
-        kafka: Pool::new(Arc::clone(&metrics)),
+        kafka: Pool::new(leadership.clone(), Arc::clone(&metrics)),
         triggers: Triggers::default(),
         metrics: Arc::clone(&metrics),
     });

@@ -2,7 +2,7 @@
 //! held.
 
 use super::names::{self, FIELD_MANAGER};
-use crate::lease::Leadership;
+use crate::lease::{Leadership, WRITE};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
@@ -11,6 +11,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use std::fmt::Debug;
+use tokio::time::timeout;
 
 /// The one way to change the Kubernetes cluster.
 #[derive(Clone)]
@@ -28,6 +29,14 @@ pub enum WriteError {
     /// Somebody else's object has the name.
     #[error("{kind} {name} exists and does not belong to this cluster")]
     NameTaken {
+        /// Kind of the object.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
+    /// The API server did not answer in time.
+    #[error("{kind} {name}: the API server does not answer")]
+    Deadline {
         /// Kind of the object.
         kind: String,
         /// Its name.
@@ -56,7 +65,18 @@ impl WriteError {
                 }
                 _ => None,
             },
-            Self::NotLeader => None,
+            Self::NotLeader | Self::Deadline { .. } => None,
+        }
+    }
+
+    /// The API server's HTTP code.
+    fn status(&self) -> Option<u16> {
+        match self {
+            Self::Api { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            _ => None,
         }
     }
 }
@@ -96,13 +116,12 @@ impl Writer {
         let mut applied = Vec::with_capacity(objects.len());
         for object in objects {
             let name = object.name_any();
-            self.is_leading()?;
             if !present.iter().any(|p| p.name_any() == name) {
                 self.refuse_foreign(&api, object, &name).await?;
             }
             let parameters = PatchParams::apply(FIELD_MANAGER).force();
-            let result = api.patch(&name, &parameters, &Patch::Apply(object)).await;
-            applied.push(result.map_err(|e| failed::<K>(&name, e))?);
+            applied
+                .push(self.write::<K, _>(&name, api.patch(&name, &parameters, &Patch::Apply(object))).await?);
         }
         Ok(applied)
     }
@@ -153,13 +172,12 @@ impl Writer {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {
-        self.is_leading()?;
         let preconditions = Some(Preconditions { uid: Some(uid), resource_version: None });
         let parameters = DeleteParams { preconditions, ..DeleteParams::default() };
-        match Api::<K>::namespaced(self.client.clone(), namespace).delete(name, &parameters).await {
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-            Err(error) => Err(failed::<K>(name, error)),
-            Ok(_) => Ok(()),
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        match self.write::<K, _>(name, api.delete(name, &parameters)).await {
+            Err(error) if matches!(error.status(), Some(404 | 409)) => Ok(()),
+            result => result.map(drop),
         }
     }
 
@@ -176,16 +194,27 @@ impl Writer {
     where
         K: Resource<DynamicType = ()>,
     {
-        self.is_leading()?;
         let kind = ApiResource::erase::<K>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
         let body = json!({ "apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}, "status": status });
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        match api.patch_status(name, &parameters, &Patch::Apply(&body)).await {
+        match self.write::<K, _>(name, api.patch_status(name, &parameters, &Patch::Apply(&body))).await {
             // Gone meanwhile.
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => Err(failed::<K>(name, error)),
-            Ok(_) => Ok(()),
+            Err(error) if error.status() == Some(404) => Ok(()),
+            result => result.map(drop),
+        }
+    }
+
+    /// Every write goes through here: begun while the Lease is held, and given up after [`WRITE`].
+    async fn write<K: Resource<DynamicType = ()>, T>(
+        &self,
+        name: &str,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, WriteError> {
+        self.is_leading()?;
+        match timeout(WRITE, request).await {
+            Ok(result) => result.map_err(|e| failed::<K>(name, e)),
+            Err(_) => Err(WriteError::Deadline { kind: K::kind(&()).into_owned(), name: name.to_owned() }),
         }
     }
 }
@@ -193,3 +222,7 @@ impl Writer {
 fn failed<K: Resource<DynamicType = ()>>(name: &str, source: kube::Error) -> WriteError {
     WriteError::Api { kind: K::kind(&()).into_owned(), name: name.to_owned(), source: Box::new(source) }
 }
+
+#[cfg(test)]
+#[path = "apply_tests.rs"]
+mod tests;

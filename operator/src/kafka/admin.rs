@@ -27,8 +27,8 @@ const SET: i8 = 0;
 const DELETE: i8 = 1;
 /// Topics in one request.
 const BATCH: usize = 200;
-/// How long the controller may take, below the deadline of a call.
-const TIMEOUT_MS: i32 = 8_000;
+/// How long the controller may take, below [`crate::lease::WRITE`].
+const TIMEOUT_MS: i32 = 3_000;
 
 /// A topic as the cluster has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,7 +182,7 @@ impl Admin {
             timeout_ms: TIMEOUT_MS,
             ..CreateTopicsRequest::default()
         };
-        let response = self.0.send(&request).await?;
+        let response = self.0.change(&request).await?;
         let result = response.topics.first().ok_or(KafkaError::Protocol("no topic in it"))?;
         KafkaError::check(result.error_code, result.error_message.as_ref())
     }
@@ -204,7 +204,7 @@ impl Admin {
             validate_only: false,
             ..CreatePartitionsRequest::default()
         };
-        let response = self.0.send(&request).await?;
+        let response = self.0.change(&request).await?;
         let result = response.results.first().ok_or(KafkaError::Protocol("no topic in it"))?;
         KafkaError::check(result.error_code, result.error_message.as_ref())
     }
@@ -234,7 +234,7 @@ impl Admin {
             validate_only: false,
             ..IncrementalAlterConfigsRequest::default()
         };
-        let response = self.0.send(&request).await?;
+        let response = self.0.change(&request).await?;
         let result = response.responses.first().ok_or(KafkaError::Protocol("no resource in it"))?;
         KafkaError::check(result.error_code, result.error_message.as_ref())
     }
@@ -250,7 +250,7 @@ impl Admin {
             timeout_ms: TIMEOUT_MS,
             ..DeleteTopicsRequest::default()
         };
-        let response = self.0.send(&request).await?;
+        let response = self.0.change(&request).await?;
         let result = response.responses.first().ok_or(KafkaError::Protocol("no topic in it"))?;
         match KafkaError::check(result.error_code, result.error_message.as_ref()) {
             Err(error) if error.code() == Some(ErrorCode::UnknownTopicId) => Ok(()),

@@ -28,6 +28,9 @@ pub enum KafkaError {
         /// What happened.
         source: io::Error,
     },
+    /// Another instance of the operator makes the changes.
+    #[error("the Lease is not held")]
+    NotLeader,
     /// No answer in time.
     #[error("{0} does not answer")]
     Deadline(String),
@@ -160,3 +163,7 @@ impl Connection {
         Ok(frame.freeze())
     }
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

@@ -4,7 +4,10 @@ use super::{
     admin::Admin,
     connection::{Connection, KafkaError},
 };
-use crate::telemetry::Metrics;
+use crate::{
+    lease::{Leadership, WRITE},
+    telemetry::Metrics,
+};
 use ottla_wire::Request;
 use std::{
     collections::HashMap,
@@ -15,6 +18,7 @@ use std::{
 #[derive(Clone)]
 pub struct Pool {
     slots: Arc<Mutex<HashMap<String, Arc<Slot>>>>,
+    leadership: Leadership,
     metrics: Arc<Metrics>,
 }
 
@@ -22,9 +26,9 @@ pub struct Pool {
 struct Slot(tokio::sync::Mutex<Option<Connection>>);
 
 impl Pool {
-    /// Without connections.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { slots: Arc::default(), metrics }
+    /// Without connections; changes are made while `leadership` lasts.
+    pub fn new(leadership: Leadership, metrics: Arc<Metrics>) -> Self {
+        Self { slots: Arc::default(), leadership, metrics }
     }
 
     /// The cluster that answers at `bootstrap`, a `host:port`.
@@ -36,6 +40,7 @@ impl Pool {
         Admin::new(Link {
             address: bootstrap.to_owned(),
             slot: Arc::clone(slot),
+            leadership: self.leadership.clone(),
             metrics: Arc::clone(&self.metrics),
         })
     }
@@ -50,10 +55,21 @@ impl Pool {
 pub struct Link {
     address: String,
     slot: Arc<Slot>,
+    leadership: Leadership,
     metrics: Arc<Metrics>,
 }
 
 impl Link {
+    /// Sends a `request` that changes something: begun while the Lease is held, and given up after [`WRITE`].
+    ///
+    /// # Errors
+    /// As [`Self::send`], and without the Lease.
+    pub async fn change<R: Request>(&self, request: &R) -> Result<R::Response, KafkaError> {
+        self.leadership.check().map_err(|_| KafkaError::NotLeader)?;
+        let late = |_| KafkaError::Deadline(self.address.clone());
+        tokio::time::timeout(WRITE, self.send(request)).await.map_err(late)?
+    }
+
     /// Sends `request`. A connection that the broker has closed in the meantime is opened anew, once.
     ///
     /// # Errors

@@ -8,7 +8,6 @@ pub mod api;
 pub mod broker;
 pub mod cli;
 pub mod clock;
-pub mod config;
 pub mod controller;
 pub mod group;
 pub mod net;
@@ -16,3 +15,5 @@ pub mod partition;
 pub mod security;
 pub mod storage;
 pub mod telemetry;
+
+pub use ottla_config as config;

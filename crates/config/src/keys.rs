@@ -1,6 +1,6 @@
 //! Every configuration key that Kafka 4.3 knows, and which of them this broker uses.
 //!
-//! `keys.tsv` holds facts asked of Apache's own classes (`broker/keys/`). `in_use.tsv` names the keys that drive
+//! `keys.tsv` holds facts asked of Apache's own classes (`keys/`). `in_use.tsv` names the keys that drive
 //! behaviour here, each with our documentation and the test that proves the claim; every other key is accepted, checked
 //! and warned about. `removed.tsv` holds keys of older Kafkas with what to do instead.
 

@@ -75,9 +75,13 @@ impl Cli {
         match self.command {
             Some(Command::Format(args)) => Action::Format(args),
             Some(Command::RandomUuid) => Action::RandomUuid,
-            None => {
-                Action::Serve(Sources { file: self.file, overrides: self.overrides, environment, host_name })
-            }
+            None => Action::Serve(Sources {
+                file: self.file,
+                text: None,
+                overrides: self.overrides,
+                environment,
+                host_name,
+            }),
         }
     }
 }

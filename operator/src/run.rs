@@ -43,8 +43,8 @@ pub struct Options {
     /// This instance's name in the Lease
     #[arg(long, env = "POD_NAME", default_value_t = format!("ottla-operator-{}", std::process::id()))]
     pub identity: String,
-    /// Where /livez, /readyz and /metrics answer
-    #[arg(long, default_value = "0.0.0.0:8080")]
+    /// Where /livez, /readyz and /metrics answer; `[::]` includes IPv4
+    #[arg(long, default_value = "[::]:8080")]
     pub http: SocketAddr,
 }
 

@@ -13,13 +13,15 @@ use prometheus_client::{
     registry::Registry,
 };
 use std::{
-    net::SocketAddr,
+    io::ErrorKind,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Labels of a reconcile.
@@ -89,7 +91,13 @@ pub async fn serve(address: SocketAddr, health: Health, stop: CancellationToken)
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(health);
-    let listener = tokio::net::TcpListener::bind(address).await?;
+    let listener = match TcpListener::bind(address).await {
+        // Without IPv6 in the kernel.
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && error.kind() != ErrorKind::AddrInUse => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await?
+        }
+        result => result?,
+    };
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 

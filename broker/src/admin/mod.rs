@@ -1,6 +1,7 @@
 //! HTTP for probes and metrics: `/livez`, `/readyz`, `/metrics`, on `ottla.http.listener`.
 
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -29,8 +30,16 @@ struct Admin {
 /// The address cannot be had.
 pub async fn bind(listener: Option<&(String, u16)>) -> io::Result<Option<TcpListener>> {
     let Some((host, port)) = listener else { return Ok(None) };
-    let host = if host.is_empty() { "0.0.0.0" } else { host.as_str() };
-    Ok(Some(TcpListener::bind((host, *port)).await?))
+    if !host.is_empty() {
+        return TcpListener::bind((host.as_str(), *port)).await.map(Some);
+    }
+    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)).await {
+        // Without IPv6 in the kernel.
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).await.map(Some)
+        }
+        result => result.map(Some),
+    }
 }
 
 /// Serves until the broker stops.

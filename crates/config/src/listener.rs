@@ -165,7 +165,7 @@ fn listener(entry: &str, protocols: &ProtocolMap) -> Result<Listener, String> {
     Ok(Listener { name, protocol, host, port })
 }
 
-/// `host:port`, with an IPv6 address in brackets.
+/// `host:port`, with an IPv6 address in brackets; brackets around anything else are taken off, as Kafka does.
 pub(super) fn host_and_port(address: &str) -> Option<(String, u16)> {
     let (host, port) = address.rsplit_once(':')?;
     let host = match host.strip_prefix('[') {
@@ -212,6 +212,14 @@ mod tests {
         let text: Vec<_> = found.iter().map(ToString::to_string).collect();
         assert_eq!(text, ["PLAINTEXT://:9092", "INTERNAL://[::1]:0", "SSL://host-1.example_x:1"]);
         assert_eq!(found[2].protocol, SecurityProtocol::Ssl);
+    }
+
+    /// The operator writes `[$(HOST_IP)]`, not knowing what family that will be.
+    #[test]
+    fn brackets_are_no_part_of_an_address_of_either_family() {
+        for (text, host) in [("[10.0.0.7]:31001", "10.0.0.7"), ("[fd00::7]:31001", "fd00::7")] {
+            assert_eq!(host_and_port(text), Some((host.to_owned(), 31001)));
+        }
     }
 
     #[test]

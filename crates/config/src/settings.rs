@@ -15,6 +15,8 @@ use super::value::Value;
 pub struct Sources {
     /// `server.properties`.
     pub file: Option<PathBuf>,
+    /// What would be in `server.properties`, for whoever judges it before it is written.
+    pub text: Option<String>,
     /// `--override key=value`.
     pub overrides: Vec<(String, String)>,
     /// The process's environment, all of it.
@@ -48,6 +50,9 @@ impl Settings {
         if let Some(path) = &sources.file {
             settings.add_file(path)?;
         }
+        if let Some(text) = &sources.text {
+            settings.add_text(Path::new("server.properties"), text.as_bytes())?;
+        }
         settings.add_environment(&sources.environment, warnings);
         for (key, value) in &sources.overrides {
             settings.set(key, value, Origin::Override);
@@ -57,10 +62,14 @@ impl Settings {
 
     fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let read = |error: std::io::Error| ConfigError::Read { path: path.into(), reason: error.to_string() };
-        let shared: Arc<Path> = path.into();
         let text = std::fs::read(path).map_err(read)?;
+        self.add_text(path, &text)
+    }
+
+    fn add_text(&mut self, path: &Path, text: &[u8]) -> Result<(), ConfigError> {
+        let shared: Arc<Path> = path.into();
         let found =
-            properties::parse(&text).map_err(|error| ConfigError::Properties { path: path.into(), error })?;
+            properties::parse(text).map_err(|error| ConfigError::Properties { path: path.into(), error })?;
         for property in found {
             self.set(&property.key, &property.value, Origin::File(Arc::clone(&shared), property.line));
         }

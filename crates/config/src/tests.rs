@@ -136,7 +136,13 @@ fn the_command_line_is_stronger_than_the_environment_and_that_than_the_file() {
         let file = dir.path().join("server.properties");
         std::fs::write(&file, "num.partitions=2\nnum.partitions=3\n").unwrap();
         let (environment, overrides) = (pairs(environment), pairs(overrides));
-        let sources = Sources { file: Some(file), environment, overrides, host_name: "host".into() };
+        let sources = Sources {
+            file: Some(file),
+            environment,
+            overrides,
+            host_name: "host".into(),
+            ..Sources::default()
+        };
         Config::load(&sources).unwrap().config.topics.num_partitions
     };
     assert_eq!(partitions(&[], &[]), 3);

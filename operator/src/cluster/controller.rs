@@ -166,10 +166,13 @@ async fn pass(cluster: &KafkaCluster, context: &Context) -> Result<Action, Recon
         Ok(validated) => validated,
         Err(invalid) => return refuse(cluster, &invalid, context).await,
     };
+    if let Err(invalid) = acceptance::judge(&validated) {
+        return refuse(cluster, &invalid, context).await;
+    }
     let news = acceptance::news(&validated, &observed);
     if !news.is_empty() {
         let keys = acceptance::ask(&validated, &observed, &context.kafka).await?;
-        if let Err(invalid) = acceptance::judge(&news, &keys) {
+        if let Err(invalid) = acceptance::judge_by_kinds(&news, &keys) {
             return refuse(cluster, &invalid, context).await;
         }
     }

@@ -117,6 +117,9 @@ pub fn kafka_listener(name: &str) -> String {
     name.to_ascii_uppercase()
 }
 
+/// Variable of the pod: what clients are told, with the address of the machine.
+pub const ADVERTISED_LISTENERS: &str = "KAFKA_ADVERTISED_LISTENERS";
+
 /// Where a volume is mounted.
 pub fn mount_path(volume: i32) -> String {
     format!("/var/lib/ottla/{volume}")

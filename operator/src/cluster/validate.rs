@@ -15,7 +15,7 @@ use crate::{
     ids::Uuid,
 };
 use k8s_openapi::{
-    api::core::v1::{PersistentVolumeClaim, PodTemplateSpec},
+    api::core::v1::{Container, PersistentVolumeClaim, PodTemplateSpec},
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference},
 };
 use kube::{Resource, ResourceExt};
@@ -40,6 +40,8 @@ pub struct ValidatedCluster {
     pub config: BTreeMap<String, String>,
     /// Image of the broker.
     pub image: String,
+    /// The user chose the image: it may be of another release than the operator.
+    pub image_is_chosen: bool,
     /// Digest of what was asked for, leaving out what the operator's release decides.
     pub request: String,
 }
@@ -126,6 +128,8 @@ pub fn validate(
     let mut identity = identity::assign(cluster, &observed.claims, fresh)?;
     identity.note_formatted(&observed.pods);
     let nodes = nodes(cluster, &identity, &observed.claims)?;
+    let chooses = |node: &Node| node.container().is_some_and(|c| c.image.is_some());
+    let image_is_chosen = cluster.spec.image.is_some() || nodes.iter().any(chooses);
     Ok(ValidatedCluster {
         name: cluster.name_any(),
         namespace: cluster.namespace().unwrap_or_default(),
@@ -134,6 +138,7 @@ pub fn validate(
         nodes,
         listeners: cluster.spec.listeners.clone(),
         config,
+        image_is_chosen,
         image: cluster.spec.image.clone().unwrap_or_else(|| default_image.to_owned()),
         request: request(cluster),
     })
@@ -307,6 +312,14 @@ pub fn digest(value: &serde_json::Value) -> String {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     format!("{hash:016x}")
+}
+
+impl Node {
+    /// What the overrides say about the container that serves.
+    pub fn container(&self) -> Option<&Container> {
+        let containers = &self.overrides.as_ref()?.spec.as_ref()?.containers;
+        containers.iter().find(|c| c.name == names::BROKER_CONTAINER)
+    }
 }
 
 impl ValidatedCluster {

@@ -198,7 +198,8 @@ pub struct Listener {
     #[schemars(range(min = 1024, max = 65535))]
     pub port: i32,
 
-    /// How clients reach it.
+    /// How clients reach it. With `nodeport`, a node tells clients its machine's address, IPv4 or IPv6 (of the two, that of the Kubernetes
+    /// cluster's first family), unless `advertised` names a host.
     #[serde(rename = "type")]
     pub type_: ListenerType,
 

@@ -44,7 +44,8 @@ pub fn voter_address(cluster: &ValidatedCluster, node: &Node) -> String {
     format!("{}:{}", names::service_host(&node.name, &cluster.namespace), names::CONTROLLER_PORT)
 }
 
-/// What the node tells clients, as `advertised.listeners`; `$(HOST_IP)` stands for the machine's address. A listener whose node port is not
+/// What the node tells clients, as `advertised.listeners`; `$(HOST_IP)` stands for the machine's address, in brackets
+/// because it may be an IPv6 one: the broker takes the brackets off any address. A listener whose node port is not
 /// assigned yet is left out: bound, but not registered.
 pub fn advertised_listeners(cluster: &ValidatedCluster, node: &Node, ports: &super::NodePorts) -> String {
     use crate::crd::cluster::ListenerType::{Internal, Nodeport};
@@ -52,7 +53,7 @@ pub fn advertised_listeners(cluster: &ValidatedCluster, node: &Node, ports: &sup
         let told = ValidatedCluster::advertised(listener, node.id);
         let (host, port) = match listener.type_ {
             Internal => (names::service_host(&node.name, &cluster.namespace), Some(listener.port)),
-            Nodeport => ("$(HOST_IP)".to_owned(), ports.node(&node.name, &listener.name)),
+            Nodeport => ("[$(HOST_IP)]".to_owned(), ports.node(&node.name, &listener.name)),
         };
         let host = told.and_then(|t| t.host.clone()).unwrap_or(host);
         let port = told.and_then(|t| t.port).or(port)?;

@@ -169,7 +169,7 @@ fn environment(cluster: &ValidatedCluster, node: &Node, ports: &NodePorts) -> Ve
         ..EnvVar::default()
     };
     let advertised = EnvVar {
-        name: "KAFKA_ADVERTISED_LISTENERS".to_owned(),
+        name: names::ADVERTISED_LISTENERS.to_owned(),
         value: Some(properties::advertised_listeners(cluster, node, ports)),
         ..EnvVar::default()
     };

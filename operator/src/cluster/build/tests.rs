@@ -75,7 +75,7 @@ fn clients_are_told_the_override_or_the_mapped_port() {
     });
     assert!(advertised(&workload).contains("EXTERNAL://kafka.example:443"));
     let (_, workload) = built(|s| s["listeners"][1]["advertised"] = json!([{"node": 5, "host": "other"}]));
-    assert!(advertised(&workload).contains("EXTERNAL://$(HOST_IP):31001"));
+    assert!(advertised(&workload).contains("EXTERNAL://[$(HOST_IP)]:31001"));
 }
 
 #[test]

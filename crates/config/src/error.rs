@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::properties::PropertiesError;
+use ottla_log::properties::PropertiesError;
 
 /// Where a setting comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,7 +10,6 @@ mod error;
 pub mod keys;
 mod listener;
 mod node;
-pub mod properties;
 mod settings;
 #[cfg(test)]
 mod tests;

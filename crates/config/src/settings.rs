@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ottla_log::properties;
+
 use super::environment::{self, EnvironmentSetting};
 use super::error::{ConfigError, ConfigErrors, Origin};
 use super::keys::{self, Scope, Status, Visibility};
-use super::properties;
 use super::value::Value;
 
 /// Where a node's configuration comes from.

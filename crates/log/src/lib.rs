@@ -16,6 +16,7 @@ mod index;
 mod log;
 mod names;
 mod producer;
+pub mod properties;
 mod segment;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -3,6 +3,7 @@
 use super::{corrupt, replace};
 use crate::disk::Disk;
 use crate::error::LogError;
+use crate::properties;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -35,12 +36,15 @@ impl MetaProperties {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let mut others = parse_properties(text)?;
+        let found = properties::parse(text.as_bytes()).map_err(|error| error.to_string())?;
+        let mut others: BTreeMap<_, _> =
+            found.into_iter().map(|property| (property.key, property.value)).collect();
         let version = others.remove("version").unwrap_or_else(|| "0".into());
         if version != "0" && version != "1" {
             return Err(format!("unknown version {version}"));
         }
-        let node_id = others.remove(if version == "1" { "node.id" } else { "broker.id" });
+        let (node_id, broker_id) = (others.remove("node.id"), others.remove("broker.id"));
+        let node_id = if version == "1" { node_id } else { broker_id };
         let node_id =
             node_id.map(|id| id.parse().map_err(|_| format!("malformed node.id {id:?}"))).transpose()?;
         let cluster_id = others.remove("cluster.id");
@@ -69,80 +73,7 @@ impl MetaProperties {
     }
 }
 
-/// Java's `.properties`: comments, `key=value`, `key:value` or `key value`, escapes, continued lines.
-///
-/// # Errors
-/// Names the line with a malformed `\u` escape.
-pub fn parse_properties(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let mut all = BTreeMap::new();
-    let mut lines = text.split(['\n', '\r']);
-    while let Some(line) = lines.next() {
-        let line = line.trim_start_matches([' ', '\t', '\x0c']);
-        if line.is_empty() || line.starts_with(['#', '!']) {
-            continue;
-        }
-        let mut logical = line.to_owned();
-        while ends_with_odd_backslashes(&logical) {
-            logical.pop();
-            let Some(next) = lines.next() else { break };
-            logical.push_str(next.trim_start_matches([' ', '\t', '\x0c']));
-        }
-        let (key, value) = split_key(&logical);
-        let malformed = || format!("malformed escape in {logical:?}");
-        all.insert(unescape(key).ok_or_else(malformed)?, unescape(value).ok_or_else(malformed)?);
-    }
-    Ok(all)
-}
-
-fn ends_with_odd_backslashes(line: &str) -> bool {
-    line.bytes().rev().take_while(|b| *b == b'\\').count() % 2 == 1
-}
-
-/// The key ends at the first `=`, `:` or blank that is not escaped.
-fn split_key(line: &str) -> (&str, &str) {
-    let mut escaped = false;
-    for (at, c) in line.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '=' | ':' | ' ' | '\t' | '\x0c' => {
-                let (key, rest) = line.split_at(at);
-                let rest = rest.trim_start_matches([' ', '\t', '\x0c']);
-                let value = rest.strip_prefix(['=', ':']).unwrap_or(rest);
-                return (key, value.trim_start_matches([' ', '\t', '\x0c']));
-            }
-            _ => {}
-        }
-    }
-    (line, "")
-}
-
-fn unescape(raw: &str) -> Option<String> {
-    let mut out = String::with_capacity(raw.len());
-    let mut chars = raw.chars();
-    while let Some(c) = chars.next() {
-        if c != '\\' {
-            out.push(c);
-            continue;
-        }
-        match chars.next() {
-            Some('n') => out.push('\n'),
-            Some('t') => out.push('\t'),
-            Some('r') => out.push('\r'),
-            Some('f') => out.push('\x0c'),
-            Some('u') => {
-                let digits: String = chars.by_ref().take(4).collect();
-                out.push(char::from_u32(
-                    u32::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 4)?,
-                )?);
-            }
-            Some(other) => out.push(other),
-            None => {}
-        }
-    }
-    Some(out)
-}
-
+/// As Java reads it, which takes the file for Latin-1: everything else is escaped.
 fn escape(raw: &str, is_key: bool) -> String {
     let mut out = String::with_capacity(raw.len());
     for (at, c) in raw.char_indices() {
@@ -153,6 +84,12 @@ fn escape(raw: &str, is_key: bool) -> String {
             '\x0c' => out.push_str("\\f"),
             '\\' | '=' | ':' | '#' | '!' => out.extend(['\\', c]),
             ' ' if is_key || at == 0 => out.push_str("\\ "),
+            _ if !c.is_ascii() => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // Writing to a string cannot fail.
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            }
             _ => out.push(c),
         }
     }

@@ -14,7 +14,7 @@ mod tests;
 
 pub use clean_shutdown::CleanShutdown;
 pub(crate) use lines::{read_entries, write_entries};
-pub use meta_properties::{MetaProperties, parse_properties};
+pub use meta_properties::MetaProperties;
 pub use offsets::{OffsetCheckpoint, PartitionKey};
 pub use partition_metadata::PartitionMetadata;
 

@@ -65,12 +65,23 @@ fn meta_properties_round_trip_with_unknown_keys() {
 }
 
 #[test]
-fn properties_follow_javas_rules() {
-    let text = "a = 1\nb:2\nc 3\n! no\n  d=x\\\n   y\ne\\=f=\\u0041\\t\ng\n";
-    let all = parse_properties(text).unwrap();
-    let expected = [("a", "1"), ("b", "2"), ("c", "3"), ("d", "xy"), ("e=f", "A\t"), ("g", "")];
-    assert_eq!(all, expected.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect());
-    assert!(parse_properties("a=\\u12").is_err());
+fn meta_properties_of_version_0_have_a_broker_id() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(MetaProperties::FILE), "version=0\nbroker.id=3\nnode.id=x\n").unwrap();
+    let read = MetaProperties::read(&StdDisk, dir.path()).unwrap().unwrap();
+    assert_eq!(read, MetaProperties { node_id: Some(3), ..MetaProperties::default() });
+    read.write(&StdDisk, dir.path()).unwrap();
+    assert_eq!(MetaProperties::read(&StdDisk, dir.path()).unwrap().unwrap(), read);
+}
+
+#[test]
+fn meta_properties_are_written_in_ascii() {
+    let dir = tempfile::tempdir().unwrap();
+    let others = BTreeMap::from([("ä b".to_owned(), " 😀\t=".to_owned())]);
+    let written = MetaProperties { others, ..MetaProperties::default() };
+    written.write(&StdDisk, dir.path()).unwrap();
+    assert!(std::fs::read(dir.path().join(MetaProperties::FILE)).unwrap().is_ascii());
+    assert_eq!(MetaProperties::read(&StdDisk, dir.path()).unwrap().unwrap(), written);
 }
 
 #[test]

@@ -10,5 +10,5 @@ fuzz_target!(|data: &[u8]| {
     let Ok((header, mut body)) = decode_request_header(Bytes::copy_from_slice(data)) else { return };
     let Ok(key) = ApiKey::try_from(header.request_api_key) else { return };
     let schema = Schema::by_name(&format!("{key}Request")).expect("every key has a request");
-    assert!(schema.settles(body.rest(), header.request_api_version));
+    ottla_fuzz::check(schema, body.rest(), header.request_api_version);
 });

@@ -1,4 +1,4 @@
-//! Java's `.properties` format, as `server.properties` is written in it.
+//! Java's `.properties` format, as `server.properties` and `meta.properties` are written in it.
 //!
 //! Lines end with LF, CR or CRLF. `#` and `!` start a comment line, a trailing odd backslash continues a line (leading
 //! blanks of the next are dropped), the key ends at the first unescaped `=`, `:` or blank, and `\t \n \r \f \uXXXX`

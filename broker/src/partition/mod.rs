@@ -10,6 +10,8 @@ mod load;
 #[expect(clippy::module_inception, reason = "one noun a file, and the noun is the same")]
 mod partition;
 mod partitions;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod waiters;
 

@@ -107,7 +107,8 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// A partition over an open log. The high watermark begins at `checkpointed`, within the log.
+    /// A partition over an open log. The high watermark begins at `checkpointed`, within the log. A leader's epoch begins
+    /// at the log's end.
     pub fn new(
         name: TopicPartition,
         topic_id: Uuid,
@@ -132,9 +133,7 @@ impl Partition {
             waiters: Waiters::default(),
             flushing: AtomicBool::new(false),
         });
-        if let Some(log) = &*partition.log.read() {
-            partition.advance(log, 0);
-        }
+        partition.with_log(|log| partition.begin_epoch(log));
         partition
     }
 
@@ -351,12 +350,13 @@ impl Partition {
 
     /// Takes over what the metadata image says now; waiters look again if something changed.
     pub fn set_leadership(&self, leadership: Leadership) {
-        let guard = self.log.write();
+        let mut guard = self.log.write();
         let old = self.leadership.swap(Arc::new(leadership));
         if *old == *self.leadership.load_full() {
             return;
         }
-        if let Some(log) = &*guard {
+        if let Some(log) = guard.as_mut() {
+            self.begin_epoch(log);
             self.advance(log, 0);
         }
         self.tell_committed(true);
@@ -430,6 +430,16 @@ impl Partition {
     pub(super) fn directory_failed(&self) {
         self.tell_committed(false);
         self.waiters.tell(Progress::Changed);
+    }
+
+    /// A leader's epoch begins where the log ends when it is elected, whether it appends or not (KIP-101).
+    fn begin_epoch(&self, log: &mut Log) {
+        let leadership = self.leadership.load();
+        if leadership.here && !self.directory.is_offline() {
+            // After a full disk the first append tries again.
+            let begun = log.begin_epoch(LeaderEpoch(leadership.epoch));
+            begun.unwrap_or_else(|error| self.judge(&error));
+        }
     }
 
     fn open<'a>(&self, log: &'a Option<Log>) -> Result<&'a Log, PartitionError> {

@@ -1,0 +1,198 @@
+//! Partitions over disks that fail: several log directories, durability, leader epochs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_log::checkpoint::{CleanShutdown, LEADER_EPOCH};
+use ottla_log::disk::StdDisk;
+use ottla_log::testing::FaultyDisk;
+use ottla_log::{Appended, LeaderEpoch, Offset, Origin};
+use ottla_quorum::MetadataImage;
+use ottla_wire::batch::{BatchBuilder, Record};
+use ottla_wire::records::metadata::{PartitionChangeRecord, PartitionRecord, TopicRecord};
+use ottla_wire::{ErrorCode, Uuid};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+use super::*;
+use crate::clock;
+use crate::config::Config;
+
+const TOPIC: Uuid = Uuid::from_bytes([7; 16]);
+const NODE: i32 = 1;
+
+/// A broker's partitions, without a broker.
+struct Fixture {
+    dir: TempDir,
+    config: Arc<Config>,
+    directories: Vec<Arc<LogDirectory>>,
+    disks: Vec<FaultyDisk>,
+    failures: Arc<Notify>,
+    image: MetadataImage,
+    partitions: Arc<Partitions>,
+}
+
+impl Fixture {
+    /// As many log directories; none of the topic's partitions are there yet.
+    fn new(directories: usize, overrides: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let paths: Vec<PathBuf> = (0..directories).map(|index| dir.path().join(format!("d{index}"))).collect();
+        let text = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(",");
+        let config = Config::from_overrides(&[&[("log.dirs", &*text)], overrides].concat()).unwrap();
+        paths.iter().for_each(|path| std::fs::create_dir(path).unwrap());
+        let disks: Vec<FaultyDisk> = paths.iter().map(|path| FaultyDisk::new(path).unwrap()).collect();
+        let failures = Arc::new(Notify::new());
+        let directory = |(path, disk): (&PathBuf, &FaultyDisk)| {
+            let id = Uuid::from_bytes([u8::try_from(path.as_os_str().len()).unwrap(); 16]);
+            LogDirectory::new(path.clone(), id, Arc::new(disk.clone()), Arc::clone(&failures))
+        };
+        let directories: Vec<_> = paths.iter().zip(&disks).map(directory).collect();
+        let mut image = MetadataImage::empty("cluster".into());
+        let topic = TopicRecord { name: "t".into(), topic_id: TOPIC, ..Default::default() };
+        image.apply(&topic.into()).unwrap();
+        let config = Arc::new(config);
+        let partitions = Partitions::load(Arc::clone(&config), directories.clone(), &image, clock::now());
+        Self { dir, config, directories, disks, failures, image, partitions }
+    }
+
+    /// Adds a partition that this node leads with epoch 0.
+    fn create(&mut self, index: i32) -> Arc<Partition> {
+        let old = self.image.clone();
+        let record = PartitionRecord {
+            partition_id: index,
+            topic_id: TOPIC,
+            replicas: vec![NODE],
+            isr: vec![NODE],
+            leader: NODE,
+            leader_epoch: 0,
+            ..Default::default()
+        };
+        self.image.apply(&record.into()).unwrap();
+        self.partitions.apply(&old, &self.image, clock::now());
+        self.partitions.find("t", index).unwrap()
+    }
+
+    /// Elects a leader, which raises the epoch.
+    fn elect(&mut self, leader: i32) {
+        let old = self.image.clone();
+        let record = PartitionChangeRecord { topic_id: TOPIC, leader, ..Default::default() };
+        self.image.apply(&record.into()).unwrap();
+        self.partitions.apply(&old, &self.image, clock::now());
+    }
+
+    /// As after a restart.
+    fn reload(&mut self) {
+        self.partitions =
+            Partitions::load(Arc::clone(&self.config), self.directories.clone(), &self.image, clock::now());
+    }
+
+    /// The checkpoint of partition 0.
+    fn epochs(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("d0/t-0").join(LEADER_EPOCH)).unwrap()
+    }
+}
+
+fn append(partition: &Arc<Partition>, records: usize) -> Result<Appended, ProduceError> {
+    let now = clock::now();
+    let mut batch = BatchBuilder::new(0);
+    for _ in 0..records {
+        batch.push(Record { timestamp: now.0, value: Some(Bytes::from_static(b"x")), ..Record::default() });
+    }
+    partition.append(batch.build(), Origin::Client, RequiredAcks::All, now)
+}
+
+fn is_clean(path: &Path) -> bool {
+    CleanShutdown::read(&StdDisk, path).unwrap().is_some()
+}
+
+#[test]
+fn a_leaders_epoch_begins_at_the_logs_end_when_it_is_elected() {
+    let mut fixture = Fixture::new(1, &[]);
+    let partition = fixture.create(0);
+    assert_eq!(fixture.epochs(), "0\n1\n0 0\n", "before anything is appended");
+    append(&partition, 3).unwrap();
+    fixture.elect(NODE);
+    assert_eq!(fixture.epochs(), "0\n2\n0 0\n1 3\n");
+    assert_eq!(partition.end_offset_for_epoch(LeaderEpoch(0)), Some((LeaderEpoch(0), Offset(3))));
+    assert_eq!(partition.last_epoch(), Some(LeaderEpoch(1)));
+    append(&partition, 2).unwrap();
+    fixture.elect(2);
+    assert_eq!(fixture.epochs(), "0\n2\n0 0\n1 3\n", "a follower learns of epochs from batches");
+    fixture.elect(NODE);
+    fixture.elect(NODE);
+    assert_eq!(fixture.epochs(), "0\n3\n0 0\n1 3\n4 5\n", "epoch 3 has no records");
+    fixture.partitions.close(1, 1, clock::now());
+    fixture.elect(NODE);
+    fixture.reload();
+    assert_eq!(fixture.epochs(), "0\n3\n0 0\n1 3\n5 5\n", "also of a leader that starts");
+}
+
+#[tokio::test]
+async fn a_directory_that_fails_is_fenced_and_the_others_go_on() {
+    let mut fixture = Fixture::new(2, &[]);
+    let (bad, good) = (fixture.create(0), fixture.create(1));
+    assert!(!Arc::ptr_eq(bad.directory(), good.directory()), "the emptiest directory takes the next");
+    append(&bad, 1).unwrap();
+    append(&good, 1).unwrap();
+    let failing = fixture.directories.iter().position(|one| Arc::ptr_eq(one, bad.directory())).unwrap();
+    fixture.disks[failing].set_sync_fails(true);
+    assert!(bad.flush(clock::now()).is_err());
+    fixture.failures.notified().await;
+
+    assert_eq!(append(&bad, 1).unwrap_err().code(), ErrorCode::KafkaStorageError);
+    let read = bad.read(Offset(0), 1000, Isolation::LogEnd, true);
+    assert_eq!(read.unwrap_err().code(), ErrorCode::KafkaStorageError);
+    assert_eq!(append(&good, 1).unwrap().base_offset, Offset(1));
+    assert_eq!(good.read(Offset(0), 1000, Isolation::LogEnd, true).unwrap().high_watermark, Offset(2));
+    fixture.disks[failing].set_sync_fails(false);
+    assert!(append(&bad, 1).is_err(), "fenced for good");
+    for index in 2..5 {
+        let next = fixture.create(index);
+        assert!(Arc::ptr_eq(next.directory(), good.directory()), "new partitions keep away from it");
+    }
+
+    fixture.partitions.close(1, 2, clock::now());
+    assert!(is_clean(good.directory().path()));
+    assert!(!is_clean(bad.directory().path()), "what a fenced directory holds is to be recovered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_flush_messages_1_what_is_acknowledged_is_on_disk() {
+    let lost = async |flush_messages: &str| {
+        let mut lost = 0;
+        for seed in 0..30 {
+            let mut fixture = Fixture::new(1, &[("log.flush.interval.messages", flush_messages)]);
+            let partition = fixture.create(0);
+            for acknowledged in 1..=3 {
+                let appended = append(&partition, 1).unwrap();
+                partition.wait_committed(Offset(appended.last_offset.0 + 1)).await.unwrap();
+                assert_eq!(partition.high_watermark(), Offset(acknowledged));
+            }
+            drop(partition.close());
+            fixture.disks[0].cut_power(seed).unwrap();
+            fixture.reload();
+            let kept = fixture.partitions.find("t", 0).map_or(Offset(0), |kept| kept.log_end_offset());
+            lost += 3 - kept.0;
+        }
+        lost
+    };
+    assert_eq!(lost("1").await, 0);
+    assert!(lost("1000").await > 0, "the power cuts of this test lose what is not flushed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_flush_messages_1_a_failed_fsync_acknowledges_nothing() {
+    let mut fixture = Fixture::new(1, &[("log.flush.interval.messages", "1")]);
+    let partition = fixture.create(0);
+    fixture.disks[0].set_sync_fails(true);
+    let appended = append(&partition, 1).unwrap();
+    let waiting = partition.wait_committed(Offset(appended.last_offset.0 + 1));
+    let told = async {
+        fixture.failures.notified().await;
+        fixture.partitions.directories_failed();
+    };
+    let (acknowledged, ()) = tokio::join!(waiting, told);
+    assert_eq!(acknowledged.unwrap_err().code(), ErrorCode::KafkaStorageError);
+    assert_eq!(partition.high_watermark(), Offset(0));
+}

@@ -28,7 +28,7 @@ generated() { cargo run --release --locked --quiet -p ottla-wire-generator -- ge
 
 python() {
   local ruff; ruff=$(tests/setup.sh)/venv/bin/ruff || return
-  "$ruff" check --quiet --config tests/ruff.toml tests && "$ruff" format --quiet --check --config tests/ruff.toml tests
+  "$ruff" check --quiet --config tests/ruff.toml tests fuzz && "$ruff" format --quiet --check --config tests/ruff.toml tests fuzz
 }
 
 check "format" cargo fmt --all --check

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ottla_broker::config::{Config, Sources};
+use ottla_config::{Config, Sources};
 use ottla_fuzz::Scratch;
 use ottla_log::checkpoint::MetaProperties;
 use ottla_log::disk::StdDisk;

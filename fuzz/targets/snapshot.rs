@@ -33,7 +33,8 @@ fn read(scratch: &Scratch) -> Result<Snapshot, snapshot::SnapshotError> {
 }
 
 fn write(scratch: &Scratch, snapshot: &Snapshot) -> Option<Vec<u8>> {
-    let id = snapshot::write(&StdDisk, scratch.path(), &snapshot.image, snapshot.voters.as_ref(), NOW).ok()?;
+    let id =
+        snapshot::write(&StdDisk, scratch.path(), &snapshot.image, snapshot.voters.as_ref(), NOW).ok()?;
     assert_eq!(id, ID);
     Some(std::fs::read(scratch.path().join(ID.file_name())).expect("it was written"))
 }

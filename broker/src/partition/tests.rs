@@ -37,7 +37,8 @@ impl Fixture {
     /// As many log directories; none of the topic's partitions are there yet.
     fn new(directories: usize, overrides: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let paths: Vec<PathBuf> = (0..directories).map(|index| dir.path().join(format!("d{index}"))).collect();
+        let paths: Vec<PathBuf> =
+            (0..directories).map(|index| dir.path().join(format!("d{index}"))).collect();
         let text = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(",");
         let config = Config::from_overrides(&[&[("log.dirs", &*text)], overrides].concat()).unwrap();
         paths.iter().for_each(|path| std::fs::create_dir(path).unwrap());
@@ -76,7 +77,7 @@ impl Fixture {
     /// Elects a leader, which raises the epoch.
     fn elect(&mut self, leader: i32) {
         let old = self.image.clone();
-        let record = PartitionChangeRecord { topic_id: TOPIC, leader, ..Default::default() };
+        let record = PartitionChangeRecord { partition_id: 0, topic_id: TOPIC, leader, ..Default::default() };
         self.image.apply(&record.into()).unwrap();
         self.partitions.apply(&old, &self.image, clock::now());
     }

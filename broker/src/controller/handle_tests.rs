@@ -154,32 +154,3 @@ async fn deletion_can_be_switched_off() {
     assert_eq!(response.responses[0].error_code, ErrorCode::TopicDeletionDisabled.code());
     assert_eq!(handle.image().topics.len(), 1);
 }
-
-#[test]
-fn quorum_settings_are_obeyed() {
-    let overrides = [
-        ("log.dirs", "/x"),
-        ("metadata.log.dir", "/m"),
-        ("metadata.log.segment.bytes", "9000000"),
-        ("metadata.log.segment.ms", "5000"),
-        ("metadata.max.retention.bytes", "123"),
-        ("metadata.max.retention.ms", "456"),
-        ("metadata.log.max.record.bytes.between.snapshots", "789"),
-        ("metadata.log.max.snapshot.interval.ms", "1000"),
-    ];
-    let config = |overrides: &[(&str, &str)]| {
-        let identity =
-            ControllerIdentity { cluster_id: "c".into(), directory_id: uuid(5), incarnation_id: uuid(1) };
-        let config = Arc::new(Config::from_overrides(overrides).expect("valid"));
-        ControllerSettings { config, identity }.quorum()
-    };
-    let changed = config(&overrides);
-    assert_eq!(changed.log_dir, Path::new("/m"));
-    assert_eq!((changed.segment_bytes, changed.segment_ms), (9_000_000, 5000));
-    assert_eq!((changed.retention_bytes, changed.retention_ms), (123, 456));
-    assert_eq!((changed.snapshot_bytes, changed.snapshot_interval_ms), (789, 1000));
-    let voters = [("controller.quorum.voters", "1@here:9093"), ("log.dirs", "/x")];
-    let voters = config(&voters).static_voters.expect("configured");
-    assert_eq!(voters.ids().collect::<Vec<_>>(), [1]);
-    assert!(config(&[("log.dirs", "/x")]).static_voters.is_none());
-}

@@ -20,6 +20,8 @@ mod topics;
 #[cfg(test)]
 mod handle_tests;
 #[cfg(test)]
+mod quorum_tests;
+#[cfg(test)]
 mod tests;
 
 use ottla_quorum::MetadataRecord;

@@ -64,7 +64,7 @@ impl Coordinator {
         Self {
             node_id: config.node_id,
             config: shard_config(config),
-            load_buffer_bytes: usize::try_from(config.offsets.load_buffer_bytes).unwrap_or(0).max(1),
+            load_buffer_bytes: load_buffer_bytes(config),
             partitions,
             runtime: Handle::current(),
             clock: Clock::start(),
@@ -184,7 +184,12 @@ impl Coordinator {
     }
 }
 
-fn shard_config(config: &Config) -> ShardConfig {
+/// Bytes that are read at a time when a partition is loaded.
+pub(super) fn load_buffer_bytes(config: &Config) -> usize {
+    usize::try_from(config.offsets.load_buffer_bytes).unwrap_or(0).max(1)
+}
+
+pub(super) fn shard_config(config: &Config) -> ShardConfig {
     let millis = |duration: std::time::Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     let short = |duration: std::time::Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
     ShardConfig {

@@ -5,7 +5,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::*;
+use crate::config::Config;
 use crate::group::classic::Limits;
+use crate::group::coordinator::load_buffer_bytes;
 use crate::group::shard::{Commit, CommitPartition, Fetch, FetchedOffset, WantedTopic};
 
 /// A log in memory whose high watermark is moved by hand unless told otherwise.
@@ -15,12 +17,20 @@ struct MemoryLog {
     end: watch::Sender<(i64, i64)>,
     lazy: bool,
     refuse: Mutex<Option<GroupError>>,
+    /// Bytes that reads asked for.
+    asked: Mutex<Vec<usize>>,
 }
 
 impl MemoryLog {
     fn new(lazy: bool) -> Arc<Self> {
         let end = watch::Sender::new((0, 0));
-        Arc::new(Self { batches: Mutex::default(), end, lazy, refuse: Mutex::new(None) })
+        Arc::new(Self {
+            batches: Mutex::default(),
+            end,
+            lazy,
+            refuse: Mutex::new(None),
+            asked: Mutex::default(),
+        })
     }
 
     fn commit_all(&self) {
@@ -66,7 +76,8 @@ impl OffsetsLog for MemoryLog {
         (0, self.end.borrow().0)
     }
 
-    fn read(&self, offset: i64, _max_bytes: usize) -> Result<Bytes, GroupError> {
+    fn read(&self, offset: i64, max_bytes: usize) -> Result<Bytes, GroupError> {
+        self.asked.lock().push(max_bytes);
         let log = self.batches.lock();
         let found =
             log.iter().find(|batch| batches(batch).next().unwrap().unwrap().header.last_offset() >= offset);
@@ -83,6 +94,10 @@ struct Handle {
 }
 
 fn start(log: &Arc<MemoryLog>) -> Handle {
+    start_with(log, 1000)
+}
+
+fn start_with(log: &Arc<MemoryLog>, load_buffer_bytes: usize) -> Handle {
     let limits = Limits {
         min_session_timeout_ms: 100,
         max_session_timeout_ms: 60_000,
@@ -102,7 +117,7 @@ fn start(log: &Arc<MemoryLog>) -> Handle {
         partition: 0,
         log: Arc::clone(log),
         config,
-        load_buffer_bytes: 1000,
+        load_buffer_bytes,
         clock: Clock::start(),
         ready: Arc::clone(&ready),
         messages: receiver,
@@ -231,4 +246,20 @@ async fn stopping_answers_who_waits() {
     assert_eq!(answer.await.unwrap(), ShardAnswer::Commit(Err(GroupError::NotCoordinator)));
     handle.task.await.unwrap();
     assert!(!handle.ready.load(Ordering::Acquire));
+}
+
+#[tokio::test]
+async fn a_log_is_loaded_in_pieces_of_the_configured_size() {
+    for (settings, expected) in [(&[][..], 5 << 20), (&[("offsets.load.buffer.size", "12345")], 12_345)] {
+        let config = Config::from_overrides(settings).unwrap();
+        let log = MemoryLog::new(false);
+        let mut handle = start(&log);
+        handle.loaded().await;
+        handle.commit(0, 1).await.await.unwrap();
+        handle.stop.cancel();
+        handle.task.await.unwrap();
+        assert!(log.asked.lock().is_empty(), "there was nothing to load");
+        start_with(&log, load_buffer_bytes(&config)).loaded().await;
+        assert_eq!(*log.asked.lock(), [expected]);
+    }
 }

@@ -6,6 +6,8 @@
 
 mod directory;
 mod error;
+#[cfg(test)]
+mod key_tests;
 mod load;
 #[expect(clippy::module_inception, reason = "one noun a file, and the noun is the same")]
 mod partition;

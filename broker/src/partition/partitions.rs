@@ -59,7 +59,7 @@ impl Partitions {
             }
         }
         let jobs = jobs(&config, &directories, &mut found, image);
-        let threads = usize::try_from(config.log.recovery_threads).unwrap_or(1).max(1) * directories.len();
+        let threads = recovery_threads(&config, image) * directories.len();
         let opened = open_all(jobs, threads, now);
         for found in &mut found {
             found.set_strays_aside();
@@ -222,6 +222,12 @@ impl Partitions {
             partition.directory_failed();
         }
     }
+}
+
+/// `num.recovery.threads.per.data.dir`, as it was last changed.
+fn recovery_threads(config: &Config, image: &MetadataImage) -> usize {
+    let now = config.with_dynamic(&*image.configs.default_broker(), &*image.configs.broker(config.node_id));
+    usize::try_from(now.log.recovery_threads).unwrap_or(1).max(1)
 }
 
 fn topic_config(config: &Config, image: &MetadataImage, topic: &str) -> TopicConfig {

@@ -464,3 +464,47 @@ fn every_topic_key_in_use_changes_the_topics_configuration() {
         assert_ne!(changed, TopicConfig::default(), "{} is said to be in use", key.name);
     }
 }
+
+/// Whether `text` has a test of that name.
+fn has_test(text: &str, name: &str) -> bool {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let is_it = |line: &str| {
+        let line = line.strip_prefix("async ").unwrap_or(line);
+        line.strip_prefix("fn ").is_some_and(|rest| rest.starts_with(&format!("{name}(")))
+    };
+    lines.iter().enumerate().any(|(at, line)| {
+        let above = lines.iter().take(at).rev().take_while(|line| line.starts_with("#["));
+        is_it(line)
+            && above.into_iter().any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+    })
+}
+
+#[test]
+fn every_key_in_use_names_a_test_that_is_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for key in keys::all(Scope::Broker).chain(keys::all(Scope::Topic)) {
+        if key.status == Status::NoEffect {
+            assert_eq!(key.proof, "", "{}", key.name);
+            continue;
+        }
+        let (file, name) = key.proof.split_once("::").unwrap_or_else(|| panic!("{} has no proof", key.name));
+        let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(has_test(&text, name), "{}: there is no test {name} in {file}", key.name);
+    }
+}
+
+#[test]
+fn the_search_for_tests_finds_tests_alone() {
+    let text = "#[test]\n#[ignore]\nfn one() {\n}\nfn two() {}\n#[tokio::test(flavor = \"x\")]\nasync fn three() {\n";
+    assert!(has_test(text, "one") && has_test(text, "three"));
+    assert!(!has_test(text, "two") && !has_test(text, "on") && !has_test(text, "four"));
+}
+
+#[test]
+fn every_row_of_keys_in_use_is_a_key() {
+    for line in include_str!("in_use.tsv").lines().filter(|line| !line.starts_with('#')) {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let scope = if columns[0] == "topic" { Scope::Topic } else { Scope::Broker };
+        assert!(columns.len() == 4 && keys::find(scope, columns[1]).is_some(), "{line}");
+    }
+}

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use ottla_wire::Uuid;
 
 use super::*;
+use crate::config::Config;
 use crate::group::classic::{Join, Protocol};
+use crate::group::coordinator::shard_config;
 
 const CONFIG: ShardConfig = ShardConfig {
     limits: Limits {
@@ -34,7 +36,16 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let shard = Shard::new(CONFIG, Now { monotonic_ms: 0, wall_ms: 0 });
+        Self::with(CONFIG)
+    }
+
+    /// As a broker with these settings has it.
+    fn configured(settings: &[(&str, &str)]) -> Self {
+        Self::with(shard_config(&Config::from_overrides(settings).unwrap()))
+    }
+
+    fn with(config: ShardConfig) -> Self {
+        let shard = Shard::new(config, Now { monotonic_ms: 0, wall_ms: 0 });
         Self {
             shard,
             clock: 0,
@@ -250,6 +261,42 @@ fn a_commit_that_takes_too_long_is_refused_but_counts_once_it_is_safe() {
     assert_eq!(world.offset(0), None);
     world.settle();
     assert_eq!(world.offset(0), Some(7));
+}
+
+#[test]
+fn a_commit_waits_for_replicas_as_long_as_configured() {
+    for (settings, waits) in [(&[][..], true), (&[("offsets.commit.timeout.ms", "4000")], false)] {
+        let mut world = World::configured(settings);
+        let commit = world.commit(0, 7);
+        world.advance(4_500);
+        assert_eq!(world.commit_answer(commit).is_none(), waits, "{settings:?}");
+        world.advance(500);
+        assert_eq!(world.commit_answer(commit), Some(Err(GroupError::CoordinatorNotAvailable)));
+    }
+}
+
+#[test]
+fn offsets_expire_when_and_as_often_as_configured() {
+    const MINUTE: i64 = 60_000;
+    for (settings, kept, gone) in [
+        (&[][..], (7 * 24 * 60 - 1) * MINUTE, (7 * 24 * 60 + 10) * MINUTE),
+        (&[("offsets.retention.minutes", "1")], 9 * MINUTE, 10 * MINUTE),
+        (
+            &[("offsets.retention.minutes", "1"), ("offsets.retention.check.interval.ms", "2000")],
+            59_000,
+            62_000,
+        ),
+    ] {
+        let mut world = World::configured(settings);
+        world.commit(0, 1);
+        world.settle();
+        world.advance(kept);
+        world.settle();
+        assert_eq!(world.offset(0), Some(1), "{settings:?}");
+        world.advance(gone - kept);
+        world.settle();
+        assert_eq!(world.offset(0), None, "{settings:?}");
+    }
 }
 
 #[test]

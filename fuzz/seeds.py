@@ -58,7 +58,7 @@ def records():
         yield "metadata_record", b"\x01" + varint(key) + varint(version) + body
     keys = {}
     for file in ("group.txt", "transaction.txt", "share.txt"):
-        for name, _, version, body in goldens(file):
+        for name, _, _, body in goldens(file):
             if name.endswith("Key"):
                 schema = next((ROOT / "crates/wire/schemas").glob(f"*/{name}.json")).read_text()
                 key = int(schema.split('"apiKey":')[1].split(",")[0])
@@ -80,7 +80,6 @@ def files():
     for log in LOGS.glob("*/*.log"):
         for batch in batches(log.read_bytes()):
             yield "batch", b"\x01" + batch
-        # Which fits the name that it is given only if it is the first, but every segment has its own batches.
         beside = [log.with_suffix(suffix) for suffix in (".log", ".index", ".timeindex", ".txnindex")]
         beside += [next(log.parent.glob("*.snapshot")), log.parent / "leader-epoch-checkpoint", log.parent / "partition.metadata"]
         content = [path.read_bytes()[:LONGEST] if path.exists() else b"" for path in beside]

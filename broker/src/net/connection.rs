@@ -157,18 +157,21 @@ impl Connection {
         let Some(Response { parts, timing }) = response else { return Ok(()) };
         let Self { writer, socket, handling, answers, .. } = self;
         let mut write = std::pin::pin!(writer.write(socket, parts));
-        let sent = loop {
+        loop {
             tokio::select! {
                 biased;
-                sent = &mut write => break sent.map_err(End::Write)?,
+                sent = &mut write => {
+                    sent.map_err(End::Write)?;
+                    break;
+                }
                 answer = current(handling), if handling.is_some() => {
                     *handling = None;
                     answers.push_back(answer?);
                 }
             }
-        };
+        }
         self.last_use = Instant::now();
-        self.broker.metrics.requests.done(&timing, sent);
+        self.broker.metrics.requests.done(&timing);
         Ok(())
     }
 }

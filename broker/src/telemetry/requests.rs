@@ -1,17 +1,19 @@
-//! Requests by API: counts by version, and times with quantiles (`kafka.network:type=RequestMetrics`).
+//! Requests by API: counts by version, sizes and times with quantiles (`kafka.network:type=RequestMetrics`).
 
 use std::collections::BTreeMap;
+use std::fmt::Error;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ottla_wire::ApiKey;
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use std::sync::Arc;
 
 /// Quantiles are over this much of the past, or twice as much.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -54,32 +56,38 @@ struct QuantileLabel {
 #[derive(Debug, Default)]
 pub struct RequestMetrics {
     requests: Family<VersionLabel, Counter>,
-    bytes: Family<RequestLabel, Counter>,
-    times: Arc<Times>,
+    histograms: Arc<Mutex<BTreeMap<&'static str, Histograms>>>,
 }
 
-type Times = Mutex<BTreeMap<&'static str, Histogram>>;
+/// What is measured of each request of an API.
+#[derive(Debug)]
+struct Histograms {
+    bytes: Histogram,
+    micros: Histogram,
+}
 
 impl RequestMetrics {
-    /// The response (`_sent` bytes) is out.
-    pub fn done(&self, timing: &Timing, _sent: u64) {
+    /// The response is out.
+    pub fn done(&self, timing: &Timing) {
         let request = timing.api.name();
         self.requests.get_or_create(&VersionLabel { request, version: i32::from(timing.version) }).inc();
-        self.bytes.get_or_create(&RequestLabel { request }).inc_by(timing.bytes as u64);
         let now = Instant::now();
         let took = now.saturating_duration_since(timing.arrived);
-        self.times.lock().entry(request).or_insert_with(|| Histogram::new(now)).add(took, now);
+        let mut histograms = self.histograms.lock();
+        let new = || Histograms { bytes: Histogram::new(now), micros: Histogram::new(now) };
+        let of_api = histograms.entry(request).or_insert_with(new);
+        of_api.bytes.add(timing.bytes as u64, now);
+        of_api.micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), now);
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
-        let name = |metric: &str| format!("kafka_network_requestmetrics_{metric}");
-        registry.register(name("requests"), "Requests answered", self.requests.clone());
-        registry.register(name("requestbytes"), "Bytes of requests answered", self.bytes.clone());
-        registry.register_collector(Box::new(TimesCollector(Arc::clone(&self.times))));
+        let name = "kafka_network_requestmetrics_requests";
+        registry.register(name, "Requests answered", self.requests.clone());
+        registry.register_collector(Box::new(HistogramsCollector(Arc::clone(&self.histograms))));
     }
 }
 
-/// Times in microseconds, on a logarithmic scale; two windows, of which the older goes when the newer is full.
+/// Numbers on a logarithmic scale; two windows, of which the older goes when the newer is full.
 #[derive(Debug)]
 struct Histogram {
     count: u64,
@@ -93,17 +101,16 @@ impl Histogram {
         Self { count: 0, began: now, newer: BTreeMap::new(), older: BTreeMap::new() }
     }
 
-    fn add(&mut self, took: Duration, now: Instant) {
+    fn add(&mut self, value: u64, now: Instant) {
         if now.saturating_duration_since(self.began) >= WINDOW {
             self.older = std::mem::take(&mut self.newer);
             self.began = now;
         }
         self.count += 1;
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        *self.newer.entry(bucket(micros)).or_default() += 1;
+        *self.newer.entry(bucket(value)).or_default() += 1;
     }
 
-    /// The value, in milliseconds, that the given part of the times does not exceed.
+    /// The value that the given part of the numbers does not exceed.
     fn quantile(&self, part: f64) -> f64 {
         let mut buckets = self.older.clone();
         for (bucket, count) in &self.newer {
@@ -114,7 +121,7 @@ impl Histogram {
         for (bucket, count) in buckets {
             left -= count as f64;
             if left <= 0.0 {
-                return upper(bucket) as f64 / 1000.0;
+                return upper(bucket) as f64;
             }
         }
         0.0
@@ -141,33 +148,41 @@ fn upper(bucket: u32) -> u64 {
 }
 
 #[derive(Debug)]
-struct TimesCollector(Arc<Times>);
+struct HistogramsCollector(Arc<Mutex<BTreeMap<&'static str, Histograms>>>);
 
-impl Collector for TimesCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let times = self.0.lock();
-        let name = "kafka_network_requestmetrics_totaltimems";
-        let help = "Milliseconds from the request's last byte to the response's";
-        let kind = prometheus_client::metrics::MetricType::Gauge;
-        let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-        for (request, histogram) in times.iter() {
-            for (part, quantile) in QUANTILES {
-                let metric = ConstGauge::new(histogram.quantile(part));
-                metric.encode(family.encode_family(&QuantileLabel { request, quantile })?)?;
+/// A metric's name, what it says, its histogram, and how much of that is one.
+type Metric = (&'static str, &'static str, fn(&Histograms) -> &Histogram, f64);
+
+const METRICS: [Metric; 2] = [
+    ("requestbytes", "Bytes of a request", |of_api| &of_api.bytes, 1.0),
+    (
+        "totaltimems",
+        "Milliseconds from the request's last byte to the response's",
+        |of_api| &of_api.micros,
+        1000.0,
+    ),
+];
+
+impl Collector for HistogramsCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let histograms = self.0.lock();
+        for (name, help, histogram, unit) in METRICS {
+            let name = format!("kafka_network_requestmetrics_{name}");
+            let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
+            for (request, of_api) in histograms.iter() {
+                for (part, quantile) in QUANTILES {
+                    let metric = ConstGauge::new(histogram(of_api).quantile(part) / unit);
+                    metric.encode(family.encode_family(&QuantileLabel { request, quantile })?)?;
+                }
+            }
+            let name = format!("{name}_count");
+            let mut family =
+                encoder.encode_descriptor(&name, "Requests measured", None, MetricType::Gauge)?;
+            for (request, of_api) in histograms.iter() {
+                let metric = ConstGauge::new(i64::try_from(histogram(of_api).count).unwrap_or(i64::MAX));
+                metric.encode(family.encode_family(&RequestLabel { request })?)?;
             }
         }
-        let kind = prometheus_client::metrics::MetricType::Gauge;
-        let mut counts = encoder.encode_descriptor(
-            "kafka_network_requestmetrics_totaltimems_count",
-            "Requests timed",
-            None,
-            kind,
-        )?;
-        for (request, histogram) in times.iter() {
-            let metric = ConstGauge::new(i64::try_from(histogram.count).unwrap_or(i64::MAX));
-            metric.encode(counts.encode_family(&RequestLabel { request })?)?;
-        }
-        let _ = ConstCounter::new(0_u64);
         Ok(())
     }
 }
@@ -190,14 +205,14 @@ mod tests {
         let start = Instant::now();
         let mut histogram = Histogram::new(start);
         for ms in 1..=100 {
-            histogram.add(Duration::from_millis(ms), start);
+            histogram.add(ms, start);
         }
         assert!((45.0..60.0).contains(&histogram.quantile(0.5)), "{}", histogram.quantile(0.5));
         assert!((95.0..115.0).contains(&histogram.quantile(0.99)));
         for minute in 1..=2 {
-            histogram.add(Duration::from_millis(1), start + WINDOW * minute);
+            histogram.add(1, start + WINDOW * minute);
         }
-        assert!(histogram.quantile(0.99) < 2.0, "old times are forgotten");
+        assert!(histogram.quantile(0.99) < 2.0, "the old ones are forgotten");
         assert_eq!(histogram.count, 102);
     }
 }

@@ -1,17 +1,28 @@
 //! Traffic by topic, and of all topics (`kafka.server:type=BrokerTopicMetrics`).
 
+use std::fmt::Error;
+
 use ottla_log::Appended;
 use ottla_wire::messages::fetch_response::PartitionData;
 use ottla_wire::{ErrorCode, Records};
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 /// The topic, or no label for the sum over all, as Kafka has both.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct TopicLabel {
     topic: Option<String>,
+}
+
+impl EncodeLabelSet for TopicLabel {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), Error> {
+        match &self.topic {
+            Some(topic) => [("topic", topic.as_str())].encode(encoder),
+            None => Ok(()),
+        }
+    }
 }
 
 impl TopicLabel {
@@ -81,6 +92,7 @@ impl TopicMetrics {
 
     pub(super) fn register(&self, registry: &mut Registry) {
         for (name, help, family) in self.families() {
+            drop(family.get_or_create(&TopicLabel::ALL));
             registry.register(format!("kafka_server_brokertopicmetrics_{name}"), help, family.clone());
         }
     }

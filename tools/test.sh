@@ -29,7 +29,7 @@ logged() { # FILE COMMAND...: shown and kept
 }
 
 lint() { COUNTS=$logs/lint tools/lint.sh; }
-unit() { logged unit cargo test --release --locked --workspace --no-fail-fast --quiet; }
+unit() { OTTLA_KAFKA_LIBS=$(cat "$logs/peers")/libs logged unit cargo test --release --locked --workspace --no-fail-fast --quiet; }
 build() { cargo build --release --locked --bin ottla-broker --bin ottla-operator; }
 pytests() { # DIRECTORY
   OTTLA_BROKER=$(realpath "$CARGO_TARGET_DIR/release/ottla-broker") OTTLA_PEERS=$(cat "$logs/peers") OTTLA_VERSION=$VERSION \
@@ -41,7 +41,8 @@ images() { tools/images.sh "$CARGO_TARGET_DIR" "$VERSION"; }
 tests/setup.sh >"$logs/peers" 2>"$logs/peers.log" & peers=$!
 check "build" build || { summary; exit 1; }
 lint; read -r p f <"$logs/lint"; passed=$((passed + p)) failed=$((failed + f)) failures+=$(tail -n +2 "$logs/lint")
+check "foreign clients and tools are there" peers_ready
 check "unit tests" unit; count "$logs/unit"
-check "foreign clients and tools are there" peers_ready && { check "black box" pytests blackbox; count "$logs/blackbox"; }
+check "black box" pytests blackbox; count "$logs/blackbox"
 check "kind" kind/tools.sh && check "images" images && { check "on kind" pytests e2e; count "$logs/e2e"; }
 summary

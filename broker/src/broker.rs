@@ -13,6 +13,7 @@ use ottla_quorum::image::MetadataImage;
 use ottla_wire::{ErrorCode, Str};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::api::RequestContext;
 use crate::api::fetch::Sessions;
@@ -20,6 +21,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::controller::ControllerHandle;
 use crate::group::Coordinator;
+use crate::net::{ConnectionLimits, ConnectionSlots};
 use crate::partition::{Partition, Partitions};
 use crate::security::{Action, Authoriser, Operation, Resource};
 use crate::telemetry::Metrics;
@@ -40,6 +42,8 @@ pub struct Broker {
     pub controller: ControllerHandle,
     /// Partitions hosted here.
     pub partitions: Arc<Partitions>,
+    /// Slots for connections.
+    pub connections: Arc<ConnectionSlots>,
     /// Fetch sessions.
     pub fetch_sessions: Sessions,
     /// The groups whose coordinator this node is.
@@ -106,10 +110,20 @@ impl Broker {
         Some(self.node_id).filter(active).or_else(|| others.find(active)).unwrap_or(-1)
     }
 
+    /// The configuration with what was changed while the node ran.
+    pub fn current_config(&self) -> Config {
+        current_config(&self.config, &self.image())
+    }
+
     /// Puts a newer image into effect. Does file I/O: not on a task of the runtime.
     fn apply(&self, new: Arc<MetadataImage>) {
         let old = self.image();
         self.partitions.apply(&old, &new, clock::now());
+        let configs =
+            |image: &MetadataImage| (image.configs.default_broker(), image.configs.broker(self.node_id));
+        if configs(&old) != configs(&new) {
+            self.connections.limit(connection_limits(&current_config(&self.config, &new)));
+        }
         self.groups.apply(&old, &new);
         for topic in old.topics.iter() {
             if new.topics.by_name(&topic.name).is_none() {
@@ -120,4 +134,22 @@ impl Broker {
         self.image.store(new);
         self.applied.send_replace(offset);
     }
+}
+
+/// The configuration of a node with what was changed while it ran. Changes that do not fit together are passed over.
+fn current_config(config: &Config, image: &MetadataImage) -> Config {
+    let (cluster, broker) = (image.configs.default_broker(), image.configs.broker(config.node_id));
+    config.with_dynamic(&*cluster, &*broker).unwrap_or_else(|errors| {
+        warn!(%errors, "changed configs of this broker have no effect");
+        config.clone()
+    })
+}
+
+/// The limits of connections; hosts that cannot be resolved (now) have none of their own.
+fn connection_limits(config: &Config) -> ConnectionLimits {
+    let (limits, unknown) = ConnectionLimits::resolve(&config.network);
+    for host in unknown {
+        warn!("{host}");
+    }
+    limits
 }

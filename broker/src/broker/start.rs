@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use super::{Broker, ProducerIds, monitor};
+use super::{Broker, ProducerIds, connection_limits, current_config, monitor};
 use crate::admin;
 use crate::api::fetch::Sessions;
 use crate::clock;
@@ -25,7 +25,9 @@ use crate::controller::{
     BrokerRegistration, ControllerError, ControllerHandle, ControllerIdentity, ControllerSettings,
 };
 use crate::group::Coordinator;
-use crate::net::{BindError, ConnectionSlots, Listener, MemoryBudget, SocketOptions};
+use crate::net::{
+    BindError, ConnectionLimits, ConnectionSlots, Listener, MemoryBudget, SocketOptions, UnknownHost,
+};
 use crate::partition::{LogDirectory, Partitions, Upkeep};
 use crate::security::AllowAll;
 use crate::storage::{self, Directories, StorageError};
@@ -66,6 +68,9 @@ pub enum StartError {
     /// An address is taken.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Limits for a host that has no address.
+    #[error(transparent)]
+    UnknownHost(#[from] UnknownHost),
     /// The HTTP address is taken.
     #[error("ottla.http.listener: {0}")]
     Http(std::io::Error),
@@ -83,6 +88,7 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
     let config = Arc::new(config);
     let disk: Arc<dyn Disk> = Arc::new(StdDisk);
     let failures = Arc::new(Notify::new());
+    check_hosts(&config).await?;
     let (mut found, identity, directories) = prepare(&config, &disk, &failures)?;
     let listeners = bind(&config).await?;
     let http = admin::bind(config.http.as_ref()).await.map_err(StartError::Http)?;
@@ -114,6 +120,14 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
     node.broker.ready.store(true, Ordering::Release);
     info!(node = config.node_id, cluster = %node.broker.cluster_id, took = ?began.elapsed(), "broker started");
     Ok(node)
+}
+
+/// Every host of the connection limits has to have an address, as with Kafka.
+async fn check_hosts(config: &Arc<Config>) -> Result<(), StartError> {
+    let network = config.network.clone();
+    let resolve = move || ConnectionLimits::resolve(&network).1;
+    let unknown = tokio::task::spawn_blocking(resolve).await.map_err(std::io::Error::other)?;
+    unknown.into_iter().next().map_or(Ok(()), |host| Err(host.into()))
 }
 
 /// Locks the log directories, formats empty ones where that is asked for, and reads who this node is.
@@ -150,9 +164,14 @@ async fn bind(config: &Config) -> Result<Vec<Listener>, BindError> {
     // A controller listener takes requests of other nodes' quorum members, and this one is alone.
     let for_clients =
         |listener: &&crate::config::Listener| !config.controller_listener_names.contains(&listener.name);
+    let single = config.listeners.iter().filter(for_clients).count() == 1;
     for listener in config.listeners.iter().filter(for_clients) {
         let name = listener.name.clone();
-        bound.push(Listener::bind(name, &listener.host, listener.port, options.clone()).await?);
+        let mut socket = Listener::bind(name, &listener.host, listener.port, options.clone()).await?;
+        if !single && listener.name == config.inter_broker_listener_name {
+            socket.protect();
+        }
+        bound.push(socket);
     }
     Ok(bound)
 }
@@ -188,8 +207,11 @@ async fn assemble(
 ) -> Result<Arc<Broker>, StartError> {
     let image = controller.image();
     let (loading, placed) = (Arc::clone(config), Arc::clone(&image));
-    let load = move || load(loading, directories, &placed);
-    let partitions = tokio::task::spawn_blocking(load).await.map_err(std::io::Error::other)??;
+    let load = move || {
+        let limits = connection_limits(&current_config(&loading, &placed));
+        Ok::<_, LogError>((load(loading, directories, &placed)?, limits))
+    };
+    let (partitions, limits) = tokio::task::spawn_blocking(load).await.map_err(std::io::Error::other)??;
     let groups = Coordinator::new(config, Arc::clone(&partitions));
     groups.apply(&MetadataImage::default(), &image);
     let slots = usize::try_from(config.fetch.session_slots).unwrap_or(0);
@@ -200,6 +222,7 @@ async fn assemble(
         node_id: config.node_id,
         controller,
         partitions,
+        connections: ConnectionSlots::new(limits),
         fetch_sessions: Sessions::new(slots, seed),
         groups,
         producer_ids: ProducerIds::default(),
@@ -263,19 +286,11 @@ impl Node {
 
     fn serve(&self, listeners: Vec<Listener>) {
         let network = &self.broker.config.network;
-        let count = |number: i32| usize::try_from(number).unwrap_or(0);
-        let overrides = network.max_connections_overrides.iter();
-        let overrides = overrides.filter_map(|(host, limit)| Some((host.parse().ok()?, count(*limit))));
-        let slots = ConnectionSlots::new(
-            count(network.max_connections),
-            count(network.max_connections_per_ip),
-            overrides.collect(),
-        );
         let bytes = network.queued_max_bytes.and_then(|bytes| usize::try_from(bytes).ok());
         let budget = MemoryBudget::new(bytes.unwrap_or(DEFAULT_BUDGET));
         for listener in listeners {
             let (broker, connections) = (Arc::clone(&self.broker), self.connections.clone());
-            self.tasks.spawn(listener.serve(broker, Arc::clone(&slots), budget.clone(), connections));
+            self.tasks.spawn(listener.serve(broker, budget.clone(), connections));
         }
     }
 }

@@ -9,8 +9,6 @@ use crate::clock;
 
 /// How long requests in hand may take to finish.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Logs that are closed at a time.
-const CLOSING_THREADS: usize = 4;
 
 impl Node {
     /// Stops: no new connections, requests in hand are answered, the controller is told, everything is flushed and
@@ -32,7 +30,9 @@ impl Node {
             warn!("background tasks did not finish in time");
         }
         let (partitions, epoch) = (self.broker.partitions.clone(), self.broker_epoch);
-        let close = move || partitions.close(epoch, CLOSING_THREADS, clock::now());
+        let per_directory = usize::try_from(self.broker.current_config().log.recovery_threads).unwrap_or(1);
+        let threads = per_directory * partitions.directories().len();
+        let close = move || partitions.close(epoch, threads, clock::now());
         if tokio::task::spawn_blocking(close).await.is_err() {
             warn!("closing the logs panicked");
         }

@@ -14,6 +14,7 @@ use tracing::{debug, info};
 use super::SocketOptions;
 use super::budget::MemoryBudget;
 use super::frame::{Frame, FrameError, FrameReader};
+use super::slots::Slot;
 use super::writer::ResponseWriter;
 use crate::api::{ListenerName, Refusal, dispatch};
 use crate::broker::Broker;
@@ -73,6 +74,7 @@ enum End {
 pub(super) struct Connection {
     socket: TcpStream,
     peer: Arc<Peer>,
+    slot: Slot,
     broker: Arc<Broker>,
     reader: FrameReader,
     writer: ResponseWriter,
@@ -86,6 +88,7 @@ impl Connection {
     pub(super) fn new(
         socket: TcpStream,
         peer: Arc<Peer>,
+        slot: Slot,
         broker: Arc<Broker>,
         options: &SocketOptions,
         budget: MemoryBudget,
@@ -93,6 +96,7 @@ impl Connection {
         Self {
             socket,
             peer,
+            slot,
             broker,
             reader: FrameReader::new(options.max_request_bytes, budget),
             writer: ResponseWriter::new(options.max_idle),
@@ -148,6 +152,7 @@ impl Connection {
 
     fn start(&mut self, frame: Frame) -> Result<(), End> {
         self.last_use = Instant::now();
+        self.slot.touch(self.last_use);
         self.handling = Some(dispatch::start(&self.broker, &self.peer, frame)?);
         Ok(())
     }

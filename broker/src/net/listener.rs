@@ -36,6 +36,7 @@ pub struct Listener {
     name: ListenerName,
     socket: TcpListener,
     options: SocketOptions,
+    protected: bool,
 }
 
 impl Listener {
@@ -51,11 +52,16 @@ impl Listener {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "host has no address");
         for address in addresses.map_err(failed)? {
             match listen(address, &options) {
-                Ok(socket) => return Ok(Self { name, socket, options }),
+                Ok(socket) => return Ok(Self { name, socket, options, protected: false }),
                 Err(e) => last = e,
             }
         }
         Err(BindError { listener: name.clone(), address: format!("{host}:{port}"), source: last })
+    }
+
+    /// Its connections are let in even where there are as many as there may be.
+    pub fn protect(&mut self) {
+        self.protected = true;
     }
 
     /// Where it listens; the port is the system's choice when 0 was asked for.
@@ -69,27 +75,27 @@ impl Listener {
     }
 
     /// Accepts until the broker stops; `connections` tracks what was accepted.
-    pub async fn serve(
-        self,
-        broker: Arc<Broker>,
-        slots: Arc<ConnectionSlots>,
-        budget: MemoryBudget,
-        connections: TaskTracker,
-    ) {
+    pub async fn serve(self, broker: Arc<Broker>, budget: MemoryBudget, connections: TaskTracker) {
         let stopping = broker.stopping.clone();
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = stopping.cancelled() => return,
-                accepted = self.accept(&slots) => accepted,
+                accepted = self.accept(&broker.connections) => accepted,
             };
             match accepted {
                 Ok(Some((socket, address, slot))) => {
-                    let connection = self.connection(socket, address, &broker, &budget);
+                    let evicted = slot.evicted();
+                    let connection = self.connection(socket, address, slot, &broker, &budget);
                     let gauge = broker.metrics.network.connection_opened(&self.name);
                     connections.spawn(async move {
-                        connection.serve().await;
-                        drop((slot, gauge));
+                        tokio::select! {
+                            () = connection.serve() => {}
+                            () = evicted.cancelled() => {
+                                info!(client = %address.ip(), "connection closed: above max.connections");
+                            }
+                        }
+                        drop(gauge);
                     });
                 }
                 Ok(None) => {}
@@ -105,9 +111,9 @@ impl Listener {
         &self,
         slots: &Arc<ConnectionSlots>,
     ) -> io::Result<Option<(TcpStream, SocketAddr, Slot)>> {
-        let Some(permit) = slots.free().await else { return Ok(None) };
+        slots.free(self.protected).await;
         let (socket, address) = self.socket.accept().await?;
-        let Some(slot) = slots.take(permit, address.ip()) else {
+        let Some(slot) = slots.take(address.ip(), self.protected).await else {
             info!(client = %address.ip(), listener = %self.name, "connection refused: max.connections.per.ip reached");
             return Ok(None);
         };
@@ -122,6 +128,7 @@ impl Listener {
         &self,
         socket: TcpStream,
         address: SocketAddr,
+        slot: Slot,
         broker: &Arc<Broker>,
         budget: &MemoryBudget,
     ) -> Connection {
@@ -132,7 +139,7 @@ impl Listener {
             address,
             host: Str::from(format!("/{address}")),
         };
-        Connection::new(socket, Arc::new(peer), Arc::clone(broker), &self.options, budget.clone())
+        Connection::new(socket, Arc::new(peer), slot, Arc::clone(broker), &self.options, budget.clone())
     }
 }
 

@@ -7,6 +7,7 @@
 mod budget;
 mod connection;
 mod frame;
+mod limits;
 mod listener;
 mod slots;
 mod writer;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub use budget::{MemoryBudget, Share};
 pub use connection::{Answer, Peer, Response};
 pub use frame::{Frame, FrameError};
+pub use limits::{ConnectionLimits, UnknownHost};
 pub use listener::{BindError, Listener};
 pub use slots::ConnectionSlots;
 

@@ -227,7 +227,8 @@ impl Partitions {
 /// `num.recovery.threads.per.data.dir`, as it was last changed.
 fn recovery_threads(config: &Config, image: &MetadataImage) -> usize {
     let now = config.with_dynamic(&*image.configs.default_broker(), &*image.configs.broker(config.node_id));
-    usize::try_from(now.log.recovery_threads).unwrap_or(1).max(1)
+    let threads = now.map_or(config.log.recovery_threads, |now| now.log.recovery_threads);
+    usize::try_from(threads).unwrap_or(1).max(1)
 }
 
 fn topic_config(config: &Config, image: &MetadataImage, topic: &str) -> TopicConfig {

@@ -11,6 +11,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod creation;
+mod dynamic;
 mod fetches;
 mod flushing;
 mod groups;

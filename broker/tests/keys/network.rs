@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ottla_broker::broker;
+use ottla_broker::config::Config;
 use ottla_wire::messages::{ApiVersionsRequest, ProduceRequest};
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -87,6 +89,51 @@ async fn requests_share_the_configured_memory() {
         }
         node.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_among_brokers_are_served_beyond_the_configured_number() {
+    const NAME: &str = "inter.broker.listener.name";
+    const PROTOCOL: &str = "security.inter.broker.protocol";
+    let listeners = [
+        ("listeners", "PLAINTEXT://127.0.0.1:0,SSL://127.0.0.1:0,CONTROLLER://127.0.0.1:0"),
+        ("advertised.listeners", "PLAINTEXT://127.0.0.1:0,SSL://127.0.0.1:0"),
+        ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,SSL:PLAINTEXT,CONTROLLER:PLAINTEXT"),
+        ("max.connections", "1"),
+    ];
+    for (settings, served) in [
+        (&[][..], false),
+        (&[(NAME, "PLAINTEXT")], false),
+        (&[(NAME, "SSL")], true),
+        (&[(PROTOCOL, "PLAINTEXT")], false),
+        (&[(PROTOCOL, "SSL")], true),
+    ] {
+        let node = TestNode::start_with(&[&listeners, settings].concat()).await;
+        let mut first = node.client().await;
+        assert!(is_served(&mut first, PATIENCE).await);
+        let mut second = Client::connect(node.node.address("SSL").unwrap()).await;
+        let patience = if served { PATIENCE } else { SHORT };
+        assert_eq!(is_served(&mut second, patience).await, served, "{settings:?}");
+        if served {
+            assert!(first.is_closed().await, "it was the least recently used of the others");
+        }
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_of_connections_are_for_hosts_that_exist() {
+    const KEY: &str = "max.connections.per.ip.overrides";
+    let node = TestNode::start_with(&[(KEY, "localhost:1")]).await;
+    let mut first = node.client().await;
+    assert!(is_served(&mut first, PATIENCE).await);
+    assert!(node.client().await.is_closed().await);
+    node.stop().await;
+    let dir = tempfile::tempdir().unwrap();
+    let dirs = dir.path().join("data").display().to_string();
+    let config = Config::from_overrides(&[("log.dirs", &dirs), (KEY, "nowhere.invalid:3")]).unwrap();
+    let error = broker::start(config).await.unwrap_err().to_string();
+    assert!(error.starts_with("max.connections.per.ip.overrides: nowhere.invalid:3: "), "{error}");
 }
 
 /// With one connection served, others stay in the backlog; above it the system lets nobody in.

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_wire::ErrorCode;
 use ottla_wire::batch::{BatchBuilder, Record};
+use ottla_wire::messages::IncrementalAlterConfigsRequest;
+use ottla_wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use ottla_wire::{ErrorCode, Str};
 
 use crate::common::{Client, PATIENCE, TestNode};
 
@@ -15,9 +17,18 @@ pub const HOUR: i64 = 3_600_000;
 
 pub const DAY: i64 = 24 * HOUR;
 
-/// Nothing set; the broker's key set; the topic's key set to the same.
-pub fn places<'a>(broker: &'a str, topic: &'a str, value: &'a str) -> [(Pairs<'a>, Pairs<'a>, bool); 3] {
-    [(vec![], vec![], false), (vec![(broker, value)], vec![], true), (vec![], vec![(topic, value)], true)]
+/// What comes before a broker's key that is set for all brokers while the node runs.
+const RUNNING: &str = "running ";
+
+/// Nothing set; the broker's key set; the topic's key set to the same; the broker's key set while it runs.
+pub fn places<'a>(broker: &'a str, topic: &'a str, value: &'a str) -> [(Pairs<'a>, Pairs<'a>, bool); 4] {
+    let running = format!("{RUNNING}{broker}").leak();
+    [
+        (vec![], vec![], false),
+        (vec![(broker, value)], vec![], true),
+        (vec![], vec![(topic, value)], true),
+        (vec![(running, value)], vec![], true),
+    ]
 }
 
 pub struct Topic {
@@ -28,9 +39,14 @@ pub struct Topic {
 impl Topic {
     /// A node with a topic `t` of one partition.
     pub async fn new(broker: &[(&str, &str)], topic: &[(&str, &str)]) -> Topic {
-        let node = TestNode::start_with(broker).await;
+        let running = |pair: &&(&str, &str)| pair.0.starts_with(RUNNING);
+        let fixed: Vec<_> = broker.iter().filter(|pair| !running(pair)).copied().collect();
+        let node = TestNode::start_with(&fixed).await;
         let mut client = node.client().await;
         client.create_topic("t", 1, topic).await;
+        for (key, value) in broker.iter().filter(running) {
+            alter(&mut client, "", key.trim_start_matches(RUNNING), Some(value)).await.unwrap();
+        }
         Topic { node, client }
     }
 
@@ -95,3 +111,26 @@ pub fn record(timestamp: i64, size: usize) -> Bytes {
 
 pub const SOON: [(&str, &str); 2] =
     [("log.retention.check.interval.ms", "30"), ("log.initial.task.delay.ms", "0")];
+
+/// Sets a key of a broker, of all brokers if it has no name, or unsets it; else the error's message.
+pub async fn alter(client: &mut Client, broker: &str, key: &str, value: Option<&str>) -> Result<(), String> {
+    const BROKER: i8 = 4;
+    let config = AlterableConfig {
+        name: key.into(),
+        config_operation: i8::from(value.is_none()),
+        value: value.map(Str::from),
+        ..Default::default()
+    };
+    let resource = AlterConfigsResource {
+        resource_type: BROKER,
+        resource_name: broker.into(),
+        configs: vec![config],
+        ..Default::default()
+    };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    let answer = client.call(&request, 1).await.responses.remove(0);
+    match answer.error_code {
+        0 => Ok(()),
+        _ => Err(answer.error_message.unwrap_or_default().to_string()),
+    }
+}

@@ -106,7 +106,10 @@ impl<'a> BrokerLayers<'a> {
 impl Config {
     /// The configuration with what was changed while the broker ran: keys of the whole cluster, then of this broker.
     /// Values that do not fit (written by another version, say) are left out.
-    pub fn with_dynamic(&self, cluster: &dyn Lookup, broker: &dyn Lookup) -> Config {
+    ///
+    /// # Errors
+    /// Values that do not fit together: each resource is checked by itself when it is changed.
+    pub fn with_dynamic(&self, cluster: &dyn Lookup, broker: &dyn Lookup) -> Result<Config, ConfigErrors> {
         let mut settings = self.settings.clone();
         for layer in [cluster, broker] {
             for key in layer.keys() {
@@ -118,15 +121,12 @@ impl Config {
                 }
             }
         }
-        match typed::config(&settings, &self.host_name) {
-            Ok(changed) => Config {
-                cluster_id: self.cluster_id.clone(),
-                format_if_empty: self.format_if_empty,
-                settings: self.settings.clone(),
-                ..changed
-            },
-            Err(_) => self.clone(),
-        }
+        Ok(Config {
+            cluster_id: self.cluster_id.clone(),
+            format_if_empty: self.format_if_empty,
+            settings: self.settings.clone(),
+            ..typed::config(&settings, &self.host_name)?
+        })
     }
 }
 

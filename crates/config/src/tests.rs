@@ -293,10 +293,10 @@ fn what_changes_at_run_time_is_laid_over_what_was_configured() {
     let config = load(&[("max.connections", "10"), ("num.partitions", "3")]).unwrap();
     let cluster = BTreeMap::from([("max.connections", "20"), ("max.connections.per.ip", "5")]);
     let broker = BTreeMap::from([("max.connections", "30"), ("num.partitions", "9")]);
-    let changed = config.with_dynamic(&cluster, &broker);
+    let changed = config.with_dynamic(&cluster, &broker).unwrap();
     assert_eq!((changed.network.max_connections, changed.network.max_connections_per_ip), (30, 5));
     assert_eq!(changed.topics.num_partitions, 3, "read-only keys stay");
-    let back = changed.with_dynamic(&Nothing, &Nothing);
+    let back = changed.with_dynamic(&Nothing, &Nothing).unwrap();
     assert_eq!(back.network.max_connections, 10, "a key that is reset is as configured again");
 }
 

@@ -435,10 +435,8 @@ impl Partition {
     /// A leader's epoch begins where the log ends when it is elected, whether it appends or not (KIP-101).
     fn begin_epoch(&self, log: &mut Log) {
         let leadership = self.leadership.load();
-        if leadership.here && !self.directory.is_offline() {
-            // After a full disk the first append tries again.
-            let begun = log.begin_epoch(LeaderEpoch(leadership.epoch));
-            begun.unwrap_or_else(|error| self.judge(&error));
+        if leadership.here {
+            log.begin_epoch(LeaderEpoch(leadership.epoch));
         }
     }
 

@@ -127,6 +127,7 @@ impl Log {
         self.check_usable()?;
         self.producers.set_end(self.end);
         self.snapshots.take(&self.producers)?;
+        self.epochs.truncate_from_end(self.end);
         self.epochs.save()?;
         self.active_mut()?.finish()?;
         self.flush(now)

@@ -210,15 +210,10 @@ impl Log {
         self.epochs.start_of(epoch)
     }
 
-    /// Notes, durably, that this broker leads under `epoch` from the log's end on.
-    ///
-    /// # Errors
-    /// I/O errors poison the log.
-    pub fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), LogError> {
-        self.check_usable()?;
+    /// Notes that this broker leads under `epoch` from the log's end on. In memory: the checkpoint has it before the
+    /// epoch's first batch is written, and an epoch without batches is forgotten when the log is opened again, as in Kafka.
+    pub fn begin_epoch(&mut self, epoch: LeaderEpoch) {
         self.epochs.note(epoch, self.end);
-        let saved = self.epochs.save();
-        self.poison_on_error(saved)
     }
 
     /// Epoch under which the batch at `offset` was written.

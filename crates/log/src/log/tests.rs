@@ -19,8 +19,18 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let config = LogConfig { index_interval_bytes: 500, retention_ms: -1, ..LogConfig::default() };
+        Self::with(|_| ())
+    }
+
+    fn with(change: impl FnOnce(&mut LogConfig)) -> Self {
+        let mut config = LogConfig { index_interval_bytes: 500, retention_ms: -1, ..LogConfig::default() };
+        change(&mut config);
         Self { dir: tempfile::tempdir().unwrap(), config, now: TimestampMs(1_000_000) }
+    }
+
+    /// Segments of ten batches of [`Fixture::filled`], about.
+    fn with_small_segments() -> Self {
+        Self::with(|config| config.segment_bytes = 4000)
     }
 
     fn path(&self) -> PathBuf {
@@ -41,9 +51,53 @@ impl Fixture {
         self.fresh()
     }
 
-    fn append(&self, log: &mut Log, count: i64) -> Appended {
-        log.append_as_leader(batch(count, 100, self.now.0), EPOCH, Origin::Client, self.now).unwrap()
+    /// As after a clean stop.
+    fn stop_and_start(&self, log: Log) -> Log {
+        log.close_clean(self.now).unwrap();
+        self.open(Opening { clean: true, ..Opening::default() })
     }
+
+    fn append(&self, log: &mut Log, count: i64) -> Appended {
+        self.append_raw(log, batch(count, 100, self.now.0))
+    }
+
+    fn append_raw(&self, log: &mut Log, batch: Bytes) -> Appended {
+        log.append_as_leader(batch, EPOCH, Origin::Client, self.now).unwrap()
+    }
+
+    /// A new log of so many batches of three records.
+    fn filled(&self, batches: usize) -> Log {
+        let mut log = self.fresh();
+        for _ in 0..batches {
+            self.append(&mut log, 3);
+        }
+        log
+    }
+
+    /// A file of the segment with this base.
+    fn file(&self, base: Offset, extension: &str) -> PathBuf {
+        self.path().join(names::file_name(base, extension))
+    }
+
+    /// Files whose name ends like this.
+    fn count_files(&self, suffix: &str) -> usize {
+        StdDisk.list(&self.path()).unwrap().iter().filter(|name| name.ends_with(suffix)).count()
+    }
+}
+
+/// Where the segments begin.
+fn segments(log: &Log) -> Vec<Offset> {
+    log.segments.keys().copied().collect()
+}
+
+/// Everything from the offset on.
+fn rest(log: &Log, from: Offset) -> Bytes {
+    bytes_of(&log.read(from, 1 << 20, Offset::MAX, true).unwrap())
+}
+
+/// The base offsets of so many batches of three records.
+fn threes(batches: i64) -> Vec<i64> {
+    (0..batches).map(|i| i * 3).collect()
 }
 
 fn batch(count: i64, size: usize, timestamp: i64) -> Bytes {
@@ -117,39 +171,30 @@ fn appended_batches_get_offsets_and_are_read_back_whole() {
     assert!(log.read(Offset(600), 100, Offset::MAX, true).unwrap().records.is_empty());
     assert!(log.read(Offset(30), 100, Offset(30), true).unwrap().records.is_empty());
     assert!(matches!(log.read(Offset(601), 100, Offset::MAX, true), Err(ReadError::OffsetOutOfRange { .. })));
-    assert_eq!(all_bases(&log), (0..200).map(|i| i * 3).collect::<Vec<_>>());
+    assert_eq!(all_bases(&log), threes(200));
 }
 
 #[test]
 fn segments_roll_and_reopening_finds_everything_again() {
-    let mut fixture = Fixture::new();
-    fixture.config.segment_bytes = 4000;
-    let mut log = fixture.fresh();
-    for _ in 0..100 {
-        fixture.append(&mut log, 3);
-    }
+    let fixture = Fixture::with_small_segments();
+    let log = fixture.filled(100);
     assert!(log.segment_count() > 8);
     let (size, bases) = (log.size(), all_bases(&log));
     let log = fixture.reopen(log);
     assert_eq!((log.end_offset().0, log.size(), all_bases(&log)), (300, size, bases.clone()));
     assert_eq!(log.last_epoch(), Some(EPOCH));
-    log.close_clean(fixture.now).unwrap();
-    let mut log = fixture.open(Opening { clean: true, ..Opening::default() });
+    let mut log = fixture.stop_and_start(log);
     assert_eq!((log.end_offset().0, log.size(), all_bases(&log)), (300, size, bases));
     assert_eq!(fixture.append(&mut log, 1).base_offset, Offset(300));
 }
 
 #[test]
 fn a_torn_end_is_cut_off_and_later_segments_go() {
-    let mut fixture = Fixture::new();
-    fixture.config.segment_bytes = 4000;
-    let mut log = fixture.fresh();
-    for _ in 0..100 {
-        fixture.append(&mut log, 3);
-    }
-    let bases: Vec<_> = log.segments.keys().copied().collect();
+    let fixture = Fixture::with_small_segments();
+    let log = fixture.filled(100);
+    let bases = segments(&log);
     drop(log);
-    let damaged = fixture.path().join(names::file_name(bases[3], names::LOG));
+    let damaged = fixture.file(bases[3], names::LOG);
     let mut raw = fs::read(&damaged).unwrap();
     let at = raw.len() - 10;
     raw[at] ^= 1;
@@ -157,29 +202,19 @@ fn a_torn_end_is_cut_off_and_later_segments_go() {
     let mut log = fixture.fresh();
     let end = log.end_offset();
     assert_eq!(end, bases[4].plus(-3));
-    assert_eq!(all_bases(&log), (0..end.0 / 3).map(|i| i * 3).collect::<Vec<_>>());
+    assert_eq!(all_bases(&log), threes(end.0 / 3));
     assert_eq!(fixture.append(&mut log, 1).base_offset, end);
-    assert_eq!(
-        fs::read_dir(fixture.path())
-            .unwrap()
-            .filter(|e| e.as_ref().unwrap().path().extension().unwrap_or_default() == "log")
-            .count(),
-        log.segment_count()
-    );
+    assert_eq!(fixture.count_files(".log"), log.segment_count());
 }
 
 #[test]
 fn a_segment_that_lost_its_end_at_a_batch_boundary_ends_the_log() {
-    let mut fixture = Fixture::new();
-    fixture.config.segment_bytes = 4000;
-    let mut log = fixture.fresh();
-    for _ in 0..100 {
-        fixture.append(&mut log, 3);
-    }
-    let bases: Vec<_> = log.segments.keys().copied().collect();
+    let fixture = Fixture::with_small_segments();
+    let log = fixture.filled(100);
+    let bases = segments(&log);
     let one = batch(3, 100, 0).len();
     drop(log);
-    let damaged = fixture.path().join(names::file_name(bases[2], names::LOG));
+    let damaged = fixture.file(bases[2], names::LOG);
     let file = fs::OpenOptions::new().write(true).open(&damaged).unwrap();
     file.set_len(file.metadata().unwrap().len() - one as u64).unwrap();
     let log = fixture.fresh();
@@ -205,8 +240,7 @@ fn repeated_batches_are_answered_with_the_first_and_known_after_restart() {
     assert!(matches!(send(&mut log, 10, 2), Err(AppendError::OutOfOrderSequence(_))));
     let mut log = fixture.reopen(log);
     assert!(send(&mut log, 2, 2).unwrap().duplicate, "rebuilt from the log: all five are known");
-    log.close_clean(fixture.now).unwrap();
-    let mut log = fixture.open(Opening { clean: true, ..Opening::default() });
+    let mut log = fixture.stop_and_start(log);
     assert!(send(&mut log, 6, 2).unwrap().duplicate, "from the snapshot: the last one is known");
     assert!(!send(&mut log, 8, 1).unwrap().duplicate);
 }
@@ -218,13 +252,13 @@ fn followers_write_what_they_are_given() {
     for _ in 0..10 {
         fixture.append(&mut leader, 4);
     }
-    let raw = bytes_of(&leader.read(Offset(0), 1 << 20, Offset::MAX, true).unwrap());
+    let raw = rest(&leader, Offset(0));
     let other = Fixture::new();
     let mut follower = other.fresh();
     let appended = follower.append_as_follower(raw.slice(..raw.len() - 1), other.now).unwrap().unwrap();
     assert_eq!((appended.base_offset.0, appended.last_offset.0, appended.record_count), (0, 35, 36));
     assert_eq!(follower.last_epoch(), Some(EPOCH));
-    let copied = bytes_of(&follower.read(Offset(0), 1 << 20, Offset::MAX, true).unwrap());
+    let copied = rest(&follower, Offset(0));
     assert_eq!(copied, raw[..copied.len()]);
     assert!(matches!(
         follower.append_as_follower(raw.clone(), other.now),
@@ -238,8 +272,7 @@ fn followers_write_what_they_are_given() {
 
 #[test]
 fn truncation_cuts_batches_epochs_and_producers() {
-    let mut fixture = Fixture::new();
-    fixture.config.segment_bytes = 4000;
+    let fixture = Fixture::with_small_segments();
     let mut log = fixture.fresh();
     for i in 0..100 {
         log.append_as_leader(
@@ -256,7 +289,7 @@ fn truncation_cuts_batches_epochs_and_producers() {
         (150, Some(LeaderEpoch(4))),
         "the straddling batch goes too"
     );
-    assert_eq!(all_bases(&log), (0..50).map(|i| i * 3).collect::<Vec<_>>());
+    assert_eq!(all_bases(&log), threes(50));
     assert_eq!(log.end_offset_for_epoch(LeaderEpoch(4)), Some((LeaderEpoch(4), Offset(150))));
     assert_eq!(log.offset_of_max_timestamp().unwrap().unwrap().offset, Offset(149));
     fixture.append(&mut log, 3);
@@ -271,13 +304,12 @@ fn truncation_cuts_batches_epochs_and_producers() {
 
 #[test]
 fn old_segments_go_by_size_age_and_start_but_not_beyond_the_high_watermark() {
-    let mut fixture = Fixture::new();
-    fixture.config.segment_bytes = 4000;
+    let fixture = Fixture::with_small_segments();
     let mut log = fixture.fresh();
     for i in 0..100 {
-        log.append_as_leader(batch(3, 100, i * 1000), EPOCH, Origin::Client, fixture.now).unwrap();
+        fixture.append_raw(&mut log, batch(3, 100, i * 1000));
     }
-    let bases: Vec<_> = log.segments.keys().copied().collect();
+    let bases = segments(&log);
     assert_eq!(log.retain(fixture.now, log.end_offset()).unwrap(), 0, "unlimited by default here");
     let kept = log.read(Offset(0), 1 << 20, Offset::MAX, true).unwrap();
 
@@ -290,12 +322,7 @@ fn old_segments_go_by_size_age_and_start_but_not_beyond_the_high_watermark() {
     assert_eq!(log.start_offset(), bases[1]);
     assert_eq!(headers(&kept).len(), usize::try_from(bases[1].0 / 3).unwrap(), "a region outlives its file");
 
-    let deleted = || {
-        fs::read_dir(fixture.path())
-            .unwrap()
-            .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().ends_with(".deleted"))
-            .count()
-    };
+    let deleted = || fixture.count_files(".deleted");
     assert_eq!(deleted(), 3);
     log.purge(fixture.now).unwrap();
     assert_eq!(deleted(), 3);
@@ -328,8 +355,7 @@ fn old_segments_go_by_size_age_and_start_but_not_beyond_the_high_watermark() {
 
 #[test]
 fn offsets_are_found_by_time_in_compressed_batches_too() {
-    let mut fixture = Fixture::new();
-    fixture.config.segment_bytes = 4000;
+    let fixture = Fixture::with_small_segments();
     let mut log = fixture.fresh();
     for i in 0..200i64 {
         let mut builder = BatchBuilder::new(0);
@@ -343,7 +369,7 @@ fn offsets_are_found_by_time_in_compressed_batches_too() {
         let codec = Compression::ALL[usize::try_from(i).unwrap() % 5];
         let compress = |body: &[u8]| compression::compress(codec, CompressionLevels::default(), body);
         let raw = builder.build_with(codec, compress).unwrap();
-        log.append_as_leader(raw, EPOCH, Origin::Client, fixture.now).unwrap();
+        fixture.append_raw(&mut log, raw);
     }
     let find = |log: &Log, at| {
         log.offset_for_timestamp(TimestampMs(at)).unwrap().map(|f| (f.timestamp.0, f.offset.0))
@@ -361,9 +387,7 @@ fn offsets_are_found_by_time_in_compressed_batches_too() {
 
 #[test]
 fn flushes_are_asked_for_by_count_age_and_finished_segments() {
-    let mut fixture = Fixture::new();
-    fixture.config.flush_messages = 10;
-    fixture.config.flush_ms = 1000;
+    let fixture = Fixture::with(|config| (config.flush_messages, config.flush_ms) = (10, 1000));
     let mut log = fixture.fresh();
     assert!(!log.should_flush(TimestampMs(i64::MAX)), "nothing to flush");
     fixture.append(&mut log, 9);
@@ -390,11 +414,10 @@ fn flushes_are_asked_for_by_count_age_and_finished_segments() {
 
 #[test]
 fn segments_roll_by_time_and_offset_distance() {
-    let mut fixture = Fixture::new();
-    fixture.config.segment_ms = 1000;
+    let fixture = Fixture::with(|config| config.segment_ms = 1000);
     let mut log = fixture.fresh();
     for timestamp in [0, 1000, 1001, 1500] {
-        log.append_as_leader(batch(1, 10, timestamp), EPOCH, Origin::Client, fixture.now).unwrap();
+        fixture.append_raw(&mut log, batch(1, 10, timestamp));
     }
     assert_eq!(log.segments.keys().map(|b| b.0).collect::<Vec<_>>(), [0, 2]);
     let far = 2 + i64::from(i32::MAX) + 1;
@@ -427,8 +450,7 @@ fn a_deleted_directory_gets_kafkas_name_and_stays_readable() {
 
 #[test]
 fn append_time_is_the_brokers() {
-    let mut fixture = Fixture::new();
-    fixture.config.timestamp_type = TimestampType::LogAppendTime;
+    let fixture = Fixture::with(|config| config.timestamp_type = TimestampType::LogAppendTime);
     let mut log = fixture.fresh();
     let appended = fixture.append(&mut log, 2);
     assert_eq!((appended.log_append_time, appended.max_timestamp), (fixture.now, fixture.now));
@@ -440,16 +462,12 @@ fn append_time_is_the_brokers() {
 
 #[test]
 fn damaged_or_missing_indexes_are_made_good() {
-    let mut fixture = Fixture::new();
-    fixture.config.segment_bytes = 8000;
-    let mut log = fixture.fresh();
-    for _ in 0..100 {
-        fixture.append(&mut log, 3);
-    }
-    let bases: Vec<_> = log.segments.keys().copied().collect();
+    let fixture = Fixture::with(|config| config.segment_bytes = 8000);
+    let log = fixture.filled(100);
+    let bases = segments(&log);
     let expected = all_bases(&log);
     log.close_clean(fixture.now).unwrap();
-    let index = |i: usize, extension| fixture.path().join(names::file_name(bases[i], extension));
+    let index = |i: usize, extension| fixture.file(bases[i], extension);
     let whole = fs::read(index(0, names::INDEX)).unwrap();
     fs::write(index(0, names::INDEX), &whole[..whole.len() - 3]).unwrap();
     fs::remove_file(index(1, names::TIME_INDEX)).unwrap();
@@ -462,26 +480,20 @@ fn damaged_or_missing_indexes_are_made_good() {
 
 #[test]
 fn leftovers_of_an_interrupted_cleaning_are_finished_or_undone() {
-    let mut fixture = Fixture::new();
-    fixture.config.segment_bytes = 4000;
-    let mut log = fixture.fresh();
-    for _ in 0..60 {
-        fixture.append(&mut log, 3);
-    }
-    let bases: Vec<_> = log.segments.keys().copied().collect();
-    let raw = bytes_of(&log.read(Offset(0), 1 << 20, Offset::MAX, true).unwrap());
-    let next = bytes_of(&log.read(bases[1], 1 << 20, Offset::MAX, true).unwrap());
+    let fixture = Fixture::with_small_segments();
+    let log = fixture.filled(60);
+    let bases = segments(&log);
+    let raw = rest(&log, Offset(0));
+    let next = rest(&log, bases[1]);
     log.close_clean(fixture.now).unwrap();
-    let file = |base: Offset, extension: &str| fixture.path().join(names::file_name(base, extension));
-    fs::write(file(bases[0], "log.swap"), [&raw[..], &next[..]].concat()).unwrap();
-    fs::write(file(bases[0], "index.swap"), []).unwrap();
-    fs::write(file(bases[0], "timeindex.swap"), []).unwrap();
-    fs::write(file(bases[3], "log.cleaned"), b"half").unwrap();
-    fs::write(file(bases[3], "log.swap"), b"half").unwrap();
-    fs::write(file(bases[2], "log.deleted"), b"old").unwrap();
+    fs::write(fixture.file(bases[0], "log.swap"), [&raw[..], &next[..]].concat()).unwrap();
+    fs::write(fixture.file(bases[0], "index.swap"), []).unwrap();
+    fs::write(fixture.file(bases[0], "timeindex.swap"), []).unwrap();
+    fs::write(fixture.file(bases[3], "log.cleaned"), b"half").unwrap();
+    fs::write(fixture.file(bases[3], "log.swap"), b"half").unwrap();
+    fs::write(fixture.file(bases[2], "log.deleted"), b"old").unwrap();
     let log = fixture.open(Opening { clean: true, ..Opening::default() });
-    assert_eq!(log.segments.keys().copied().collect::<Vec<_>>(), [&bases[..1], &bases[2..]].concat());
-    assert_eq!(all_bases(&log), (0..60).map(|i| i * 3).collect::<Vec<_>>());
-    let names: Vec<_> = StdDisk.list(&fixture.path()).unwrap();
-    assert!(names.iter().all(|n| !n.ends_with("swap") && !n.ends_with("cleaned") && !n.ends_with("deleted")));
+    assert_eq!(segments(&log), [&bases[..1], &bases[2..]].concat());
+    assert_eq!(all_bases(&log), threes(60));
+    assert_eq!(["swap", "cleaned", "deleted"].map(|suffix| fixture.count_files(suffix)), [0, 0, 0]);
 }

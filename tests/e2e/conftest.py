@@ -52,6 +52,7 @@ def operator():
     kube.install()
     client_image()
     namespace()
+    kube.clear()
     yield
     if not keep:
         kube.run("kind", "delete", "cluster", "--name", kube.CLUSTER)
@@ -100,12 +101,24 @@ def namespace():
     kube.kubectl("wait", "pod/client", "--for=condition=Ready", "--timeout=60s")
 
 
+@pytest.fixture(autouse=True)
+def clean(operator):
+    """No test finds what another one has left, whatever the order and however that one ended."""
+    yield
+    kube.clear("demo")
+
+
 @pytest.fixture(scope="session")
-def demo():
-    """The shared cluster: its name, ready. Yields how long it took as well."""
+def first_start():
     kube.apply(DEMO)
-    taken = kube.until_ready("kafkacluster", "demo", 120)
-    return taken
+    return kube.until_ready("kafkacluster", "demo", 120)
+
+
+@pytest.fixture
+def demo(first_start):
+    """The shared cluster, ready. How long that took the first time."""
+    kube.until_ready("kafkacluster", "demo", 120)
+    return first_start
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -85,6 +85,23 @@ def delete(kind: str, name: str) -> None:
     kubectl("delete", kind, name, "--wait=true", "--timeout=90s")
 
 
+def helm(*arguments: str) -> str:
+    context = ("--kube-context", f"kind-{CLUSTER}", "--namespace", "ottla-system")
+    return run("helm", *arguments, *context, seconds=240)
+
+
+def clear(*kept: str) -> None:
+    """Nothing of what was applied stays but the clusters `kept`, and no volume of others."""
+    names = [item["metadata"]["name"] for item in items("kafkatopics")]
+    clusters = [item["metadata"]["name"] for item in items("kafkaclusters") if item["metadata"]["name"] not in kept]
+    for kind, found in (("kafkatopics", names), ("kafkaclusters", clusters)):
+        if found:
+            kubectl("delete", kind, *found, "--ignore-not-found", "--wait=true", "--timeout=90s")
+    others = ",".join(["ottla.dev/cluster", *(f"ottla.dev/cluster!={name}" for name in kept)])
+    until("pods of cleared clusters gone", lambda: not items("pods", "-l", others))
+    kubectl("delete", "pvc", "-l", others, "--wait=true", "--timeout=90s")
+
+
 def topic(name: str, cluster: str, **spec) -> dict:
     return resource("KafkaTopic", name, {"cluster": cluster} | spec)
 

@@ -1,5 +1,7 @@
 """Wrong resources: refused at admission where it can be judged there, else a condition that names the field."""
 
+import json
+
 import kube
 import pytest
 
@@ -64,23 +66,44 @@ def test_a_wrong_topic_is_told_and_the_broker_goes_on(demo):
 def test_a_wrong_cluster_is_told(demo):
     kube.apply(kube.cluster("bad-class", volume={"class": "no-such-class"}))
     told("kafkacluster", "bad-class", "no-such-class", "class")
-    kube.delete("kafkacluster", "bad-class")
 
 
-def test_a_wrong_change_leaves_the_running_broker_alone(demo):
+WRONG = [
+    pytest.param("no.such.key", "1", id="a key that Kafka does not have"),
+    pytest.param("num.partitions", 0, id="out of range"),
+    pytest.param("compression.type", "rar", id="none of the words"),
+    pytest.param("broker.heartbeat.interval.ms", 8000, id="at odds with another key"),
+]
+
+
+@pytest.mark.parametrize("key, value", WRONG)
+def test_a_wrong_change_leaves_the_running_broker_alone(demo, key, value):
     pod = kube.get("pod", "demo-main-0-0")["metadata"]["uid"]
-    changed = kube.get("kafkacluster", "demo")
-    good = changed["spec"]["config"]
-    kube.kubectl("patch", "kafkacluster", "demo", "--type=merge", "-p", '{"spec":{"config":{"no.such.key":"1"}}}')
+    patch(key, value)
     try:
-        found, _ = kube.until(
-            "told", lambda: kube.condition(kube.get("kafkacluster", "demo"), "Degraded").get("status") == "True"
-        )
-        message = kube.condition(kube.get("kafkacluster", "demo"), "Degraded")["message"]
-        assert "no.such.key" in message
+        degraded, _ = kube.until("told", lambda: is_degraded("demo"))
+        assert degraded["reason"] == "InvalidSpec" and key in degraded["message"], degraded
+        assert kube.condition(kube.get("kafkacluster", "demo"))["status"] == "True", "what runs goes on"
         assert "broker 0 at" in kube.inside(kube.bootstrap("demo"), "-L")
         assert kube.get("pod", "demo-main-0-0")["metadata"]["uid"] == pod
     finally:
-        kube.kubectl("patch", "kafkacluster", "demo", "--type=merge", "-p", '{"spec":{"config":{"no.such.key":null}}}')
-    assert good is not None
+        patch(key, None)
+    kube.until("no fault any more", lambda: kube.condition(kube.get("kafkacluster", "demo"), "Degraded").get("status") == "False")
     kube.until_ready("kafkacluster", "demo")
+    assert kube.get("pod", "demo-main-0-0")["metadata"]["uid"] == pod
+
+
+def is_degraded(name):
+    found = kube.condition(kube.get("kafkacluster", name), "Degraded")
+    return found.get("status") == "True" and found
+
+
+def patch(key, value):
+    body = json.dumps({"spec": {"config": {key: value}}})
+    kube.kubectl("patch", "kafkacluster", "demo", "--type=merge", "-p", body)
+
+
+def test_a_cluster_that_would_not_start_is_not_begun():
+    kube.apply(kube.cluster("bad-value", config={"num.partitions": 0}))
+    told("kafkacluster", "bad-value", "spec.config[num.partitions]", "at least 1")
+    assert not kube.items("statefulsets,pvc", "-l", "ottla.dev/cluster=bad-value")

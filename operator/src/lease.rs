@@ -2,7 +2,8 @@
 //!
 //! [`Election`] decides, from the Lease as it was read and a clock that only counts up; nobody's wall clock is compared with anybody else's.
 //! A holder stops writing before another one may start: its hold ends [`HOLD`] after the request that renewed it was *sent*, a write that
-//! began before that is given up after [`WRITE`], and a rival waits [`LEASE`] after it last *saw* a change.
+//! began before that is given up after [`WRITE`], and a rival waits [`LEASE`] after it last *saw* a change. What the
+//! network delivers later still, from a connection that was dropped, the rival's watch shows it, and it is put right.
 
 use jiff::Timestamp;
 use k8s_openapi::{

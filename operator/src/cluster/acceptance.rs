@@ -161,6 +161,18 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_pass() {
+        for text in
+            [include_str!("../../../examples/kafka-cluster.yaml"), include_str!("../../../kind/demo.yaml")]
+        {
+            let mut example: crate::crd::KafkaCluster = serde_yaml::from_str(text).unwrap();
+            example.metadata.uid = Some("uid".to_owned());
+            let example = validated(&example, &Observed::default()).unwrap();
+            assert_eq!(judge(&example).map_err(|e| e.to_string()), Ok(()));
+        }
+    }
+
+    #[test]
     fn what_a_broker_would_refuse_is_told_by_its_field() {
         for (entries, told) in [
             (

@@ -4,12 +4,12 @@ use crate::{
     cluster::apply::Writer,
     crd::conditions::{Outcome, State},
     kafka::Pool,
-    report,
+    report::{self, Events},
     telemetry::Metrics,
     topic::controller::Triggers,
 };
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
-use kube::runtime::events::{EventType, Recorder};
+use kube::runtime::events::EventType;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -23,8 +23,8 @@ pub const RECONCILE_DEADLINE: Duration = Duration::from_secs(30);
 pub struct Context {
     /// The one way to change the Kubernetes cluster.
     pub writer: Writer,
-    /// Events.
-    pub recorder: Recorder,
+    /// What users are told.
+    pub events: Events,
     /// Image of brokers that name none.
     pub default_image: String,
     /// Delays after errors.

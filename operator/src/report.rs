@@ -1,9 +1,10 @@
 //! Telling users: events, and the status of objects that cannot be read.
 
 use crate::{
-    cluster::apply::WriteError,
+    cluster::{apply::WriteError, names::FIELD_MANAGER},
     context::Context,
     crd::conditions::{self, Outcome},
+    lease::WRITE,
 };
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
@@ -11,10 +12,14 @@ use kube::{
     Api, Client, Resource,
     api::DynamicObject,
     core::{ApiResource, error_boundary::InvalidObject},
-    runtime::events::{Event, EventType},
+    runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// Why an object could not be reported on.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +32,35 @@ pub enum ReportError {
     Write(#[from] WriteError),
 }
 
+/// Publishes events, each note about an object once in a while.
+pub struct Events {
+    client: Client,
+    reporter: Reporter,
+    told: Mutex<HashMap<Told, Instant>>,
+}
+
+/// Uid of the object, reason and note.
+type Told = (Option<String>, String, String);
+
+/// The same is not told again before.
+const AGAIN: Duration = Duration::from_secs(600);
+
+impl Events {
+    /// As `instance` of the operator.
+    pub fn new(client: Client, instance: &str) -> Self {
+        let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(instance.to_owned()) };
+        Self { client, reporter, told: Mutex::default() }
+    }
+
+    fn is_news(&self, told: Told, now: Instant) -> bool {
+        let mut all = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, at| now.saturating_duration_since(*at) < AGAIN);
+        let before = all.len();
+        all.entry(told).or_insert(now);
+        all.len() > before
+    }
+}
+
 /// Publishes an event. A failure to tell is logged and no more.
 pub async fn event(
     context: &Context,
@@ -35,7 +69,11 @@ pub async fn event(
     reason: &str,
     note: String,
 ) {
-    let note = note.chars().take(1000).collect();
+    let note: String = note.chars().take(1000).collect();
+    let events = &context.events;
+    if !events.is_news((object.uid.clone(), reason.to_owned(), note.clone()), Instant::now()) {
+        return;
+    }
     let event = Event {
         type_,
         reason: reason.to_owned(),
@@ -43,7 +81,9 @@ pub async fn event(
         action: "Reconcile".to_owned(),
         secondary: None,
     };
-    match tokio::time::timeout(Duration::from_secs(5), context.recorder.publish(&event, object)).await {
+    // A recorder takes another note under the same reason for a repetition, and shows the first one: each event has its own.
+    let recorder = Recorder::new(events.client.clone(), events.reporter.clone());
+    match tokio::time::timeout(WRITE, recorder.publish(&event, object)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "cannot publish an event"),
         Err(_) => tracing::warn!("cannot publish an event in time"),
@@ -96,6 +136,21 @@ fn with_reason(before: &Value, invalid: &InvalidObject, now: Timestamp) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kube::client::Body;
+
+    #[tokio::test]
+    async fn the_same_is_told_once_in_a_while_and_anything_else_at_once() {
+        let (service, _server) = tower_test::mock::pair::<http::Request<Body>, http::Response<Body>>();
+        let events = Events::new(Client::new(service, "shop"), "me");
+        let start = Instant::now();
+        let is_news = |note: &str, seconds| {
+            let told = (Some("uid".to_owned()), "TopicDeleted".to_owned(), note.to_owned());
+            events.is_news(told, start + Duration::from_secs(seconds))
+        };
+        assert!(is_news("a", 0) && is_news("b", 1));
+        assert!(!is_news("a", 2) && !is_news("b", 599));
+        assert!(is_news("a", 600) && !is_news("a", 700));
+    }
 
     #[test]
     fn what_else_the_status_says_stays() {

@@ -5,16 +5,14 @@ use crate::{
     context::{Backoff, Context},
     kafka::Pool,
     lease::{Keeper, Leadership},
+    report::Events,
     telemetry::{self, Health, Metrics},
     topic::controller::{self as topic, Stores, Triggers},
 };
 use anyhow::Context as _;
 use clap::Args;
 use futures::{StreamExt, future, stream};
-use kube::{
-    Client, Config,
-    runtime::events::{Recorder, Reporter},
-};
+use kube::{Client, Config};
 use std::{
     net::SocketAddr,
     sync::{
@@ -75,10 +73,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let warm = Arc::new(AtomicBool::new(false));
     let context = Arc::new(Context {
         writer: Writer::new(client.clone(), leadership.clone()),
-        recorder: Recorder::new(
-            client,
-            Reporter { controller: "ottla-operator".to_owned(), instance: Some(options.identity.clone()) },
-        ),
+        events: Events::new(client, &options.identity),
         default_image: options.broker_image.clone(),
         backoff: Backoff::default(),
         kafka: Pool::new(leadership.clone(), Arc::clone(&metrics)),

@@ -1,5 +1,7 @@
 """KafkaTopics: partitions up, configs set and reset, names, two resources for one topic, deletion by policy."""
 
+import re
+
 import kube
 
 
@@ -44,3 +46,27 @@ def test_deleting_the_resource_deletes_or_keeps_the_topic(demo):
     kube.delete("kafkatopic", "long")
     kube.until("the topic gone", lambda: not listed("short"))
     assert listed("long")
+
+
+def test_topics_whose_resources_vanish_all_at_once_stay_until_that_is_confirmed(demo):
+    kube.apply(*(kube.topic(name, "demo", partitions=1) for name in ("many-a", "many-b")))
+    kube.until_ready("kafkatopic", "many-a")
+    kube.until_ready("kafkatopic", "many-b")
+    before = confirmations()
+    kube.kubectl("delete", "kafkatopics", "--all")
+    kube.until("the event", lambda: confirmations() != before)
+
+    kube.apply(kube.topic("beside", "demo", partitions=1))
+    kube.until_ready("kafkatopic", "beside")
+    kube.delete("kafkatopic", "beside")
+    kube.until("the topic beside gone", lambda: not listed("beside"))
+    assert listed("many-a") and listed("many-b")
+
+    kube.kubectl("annotate", "kafkacluster", "demo", "--overwrite", f"ottla.dev/delete-topics={confirmations()[-1]}")
+    kube.until("the topics gone", lambda: not listed("many-a") and not listed("many-b"))
+
+
+def confirmations():
+    """The values that events have named, the latest last."""
+    held = kube.items("events", "--field-selector", "reason=TopicDeletionHeld", "--sort-by=.eventTime")
+    return [re.search("delete-topics=(\\w+)", event["message"])[1] for event in held]

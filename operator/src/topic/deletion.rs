@@ -1,7 +1,8 @@
 //! Which topics to delete in Kafka: a function of the record, of the resources and of their definition's state.
 //!
 //! A topic is deleted because its resource was deleted, and for no other reason. Resources vanish in other ways too: with their definition,
-//! with their namespace, or all at once by a mistake. Then the topics stay; where all vanish at once, until somebody confirms it.
+//! with their namespace, or all at once by a mistake. Then the topics stay; where all vanish at once, until somebody confirms it or their
+//! resources are back, and neither other resources nor a restart of the operator changes that.
 
 use super::record::Record;
 use crate::{cluster::validate::digest, ids::Uuid};
@@ -34,8 +35,10 @@ pub struct Decision {
     pub delete: BTreeMap<String, Uuid>,
     /// Recorded under another definition, and without a resource: forget, the topics stay.
     pub forget: BTreeSet<String>,
-    /// All gone at once: nothing is done until this value of [`CONFIRM`].
-    pub held: Option<String>,
+    /// All gone at once, now or earlier: they stay until [`Self::confirmation`].
+    pub hold: BTreeSet<String>,
+    /// The value of [`CONFIRM`] that lets go of what is held.
+    pub confirmation: Option<String>,
     /// Not settled yet.
     pub look_again: bool,
 }
@@ -57,24 +60,39 @@ pub fn decide(
         gone.entry((*name).clone()).or_insert(now);
     }
     let Some(definition) = surroundings.definition.as_ref().filter(|_| !surroundings.leaving) else {
-        return Decision::default();
+        return Decision { hold: record.held.clone(), ..Decision::default() };
     };
     if record.definition.as_ref() != Some(definition) {
         let forget = missing.into_keys().cloned().collect();
         return Decision { forget, ..Decision::default() };
     }
-    let Some(last) = gone.values().max() else { return Decision::default() };
-    if now.saturating_sub(*last) < SETTLE {
-        return Decision { look_again: true, ..Decision::default() };
+    let (held, fresh): (BTreeMap<_, _>, BTreeMap<_, _>) = missing
+        .into_iter()
+        .map(|(name, id)| (name.clone(), *id))
+        .partition(|(name, _)| record.held.contains(name));
+    // Held at once: until the resources have settled, some may be back and make the rest look like less than all.
+    if fresh.len() > 1 && fresh.len() + held.len() == record.topics.len() {
+        return release(held.into_iter().chain(fresh).collect(), BTreeMap::new(), surroundings);
     }
-    let delete: BTreeMap<_, _> = missing.into_iter().map(|(name, id)| (name.clone(), *id)).collect();
-    if delete.len() > 1 && delete.len() == record.topics.len() {
-        let value = confirmation(&delete);
-        if surroundings.confirmed.as_ref() != Some(&value) {
-            return Decision { held: Some(value), ..Decision::default() };
-        }
+    let last = gone.iter().filter(|(name, _)| fresh.contains_key(*name)).map(|(_, since)| *since).max();
+    if last.is_some_and(|last| now.saturating_sub(last) < SETTLE) {
+        return Decision { hold: held.into_keys().collect(), look_again: true, ..Decision::default() };
     }
-    Decision { delete, ..Decision::default() }
+    release(held, fresh, surroundings)
+}
+
+/// Deletes what is `fresh`, and what is `held` if just that is confirmed.
+fn release(
+    held: BTreeMap<String, Uuid>,
+    mut fresh: BTreeMap<String, Uuid>,
+    surroundings: &Surroundings,
+) -> Decision {
+    let confirmation = (!held.is_empty()).then(|| confirmation(&held));
+    if confirmation.is_some() && surroundings.confirmed == confirmation {
+        fresh.extend(held);
+        return Decision { delete: fresh, ..Decision::default() };
+    }
+    Decision { delete: fresh, hold: held.into_keys().collect(), confirmation, ..Decision::default() }
 }
 
 /// The value that confirms the deletion of just these topics; it confirms nothing else later on.
@@ -92,7 +110,7 @@ mod tests {
     fn record(names: &[&str]) -> Record {
         let topics =
             names.iter().zip(1_u8..).map(|(n, i)| ((*n).to_owned(), Uuid::from_bytes([i; 16]))).collect();
-        Record { definition: Some(DEFINITION.into()), topics }
+        Record { definition: Some(DEFINITION.into()), topics, held: BTreeSet::new() }
     }
 
     fn live(names: &[&str]) -> BTreeSet<String> {
@@ -144,10 +162,38 @@ mod tests {
         let record = record(&["a", "b", "c"]);
         let held = settled(&record, &live(&[]), &calm());
         assert!(held.delete.is_empty());
-        let confirmed = Surroundings { confirmed: held.held, ..calm() };
+        let confirmed = Surroundings { confirmed: held.confirmation, ..calm() };
         assert_eq!(settled(&record, &live(&[]), &confirmed).delete.len(), 3);
         let fewer = Record { topics: record.topics.clone().into_iter().take(2).collect(), ..record };
-        assert!(settled(&fewer, &live(&[]), &confirmed).held.is_some());
+        assert!(settled(&fewer, &live(&[]), &confirmed).confirmation.is_some());
+    }
+
+    #[test]
+    fn what_is_held_stays_so_whatever_comes_and_goes_beside_it() {
+        let mut record = record(&["a", "b", "c"]);
+        record.held = settled(&record, &live(&[]), &calm()).hold;
+        assert_eq!(record.held, live(&["a", "b", "c"]));
+
+        let back = settled(&record, &live(&["a"]), &calm());
+        assert_eq!((back.delete.len(), back.hold), (0, live(&["b", "c"])), "one comes back");
+
+        record.topics.insert("new".into(), Uuid::from_bytes([9; 16]));
+        let beside = settled(&record, &live(&["new"]), &calm());
+        assert_eq!((beside.delete.len(), beside.hold), (0, live(&["a", "b", "c"])), "one more is made");
+
+        let decision = settled(&record, &live(&[]), &calm());
+        assert_eq!(decision.delete.keys().collect::<Vec<_>>(), ["new"], "its own resource was deleted");
+        assert_eq!(decision.hold, live(&["a", "b", "c"]));
+
+        let confirmed = Surroundings { confirmed: decision.confirmation, ..calm() };
+        assert_eq!(settled(&record, &live(&["new"]), &confirmed).delete.len(), 3);
+    }
+
+    #[test]
+    fn two_more_that_vanish_together_are_held_as_well() {
+        let mut record = record(&["a", "b", "c", "d"]);
+        record.held = live(&["a", "b"]);
+        assert_eq!(settled(&record, &live(&[]), &calm()).hold, live(&["a", "b", "c", "d"]));
     }
 
     #[test]
@@ -155,9 +201,8 @@ mod tests {
         let record = record(&["a", "b"]);
         let mut gone = GoneSince::new();
         assert!(decide(&record, &live(&["b"]), &calm(), &mut gone, Duration::ZERO).look_again);
-        assert!(decide(&record, &live(&[]), &calm(), &mut gone, Duration::from_secs(2)).look_again);
-        assert!(decide(&record, &live(&[]), &calm(), &mut gone, Duration::from_secs(4)).look_again);
-        assert!(decide(&record, &live(&[]), &calm(), &mut gone, Duration::from_secs(5)).held.is_some());
+        let both = decide(&record, &live(&[]), &calm(), &mut gone, Duration::from_secs(2));
+        assert_eq!(both.hold, live(&["a", "b"]));
     }
 
     #[test]

@@ -293,8 +293,8 @@ async fn keep_record(
     if record != before {
         map = Some(save(cluster, &record, map, context).await?);
     }
-    if let Some(value) = &decision.held {
-        tell_held(cluster, gone.len(), value, context).await;
+    if let Some(value) = &decision.confirmation {
+        tell_held(cluster, decision.hold.len(), value, context).await;
     }
     if !decision.delete.is_empty() && !confirmed_gone(input, &decision, context).await? {
         return Ok(true);
@@ -307,6 +307,7 @@ async fn keep_record(
             Err(error) => return Err(error.into()),
         }
         record.topics.remove(name);
+        record.held.remove(name);
         gone.remove(name);
     }
     if !decision.delete.is_empty() {
@@ -337,7 +338,8 @@ fn updated(
             (DeletionPolicy::Delete, None) => {}
         }
     }
-    Record { definition: Some(definition), topics }
+    let held = decision.hold.iter().filter(|name| topics.contains_key(*name)).cloned().collect();
+    Record { definition: Some(definition), topics, held }
 }
 
 async fn save(
@@ -394,7 +396,7 @@ async fn confirmed_gone(input: &Input, decision: &Decision, context: &Context) -
 
 async fn tell_held(cluster: &KafkaCluster, count: usize, value: &str, context: &Context) {
     let note = format!(
-        "the resources of all {count} recorded topics are gone at once; the topics stay until it is confirmed: kubectl annotate kc {} --overwrite {}={value}",
+        "the resources of {count} topics, all that there were, vanished at once; the topics stay until it is confirmed: kubectl annotate kc {} --overwrite {}={value}",
         cluster.name_any(),
         deletion::CONFIRM
     );

@@ -3,10 +3,11 @@
 use crate::ids::Uuid;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const DEFINITION: &str = "definition";
 const TOPICS: &str = "topics";
+const HELD: &str = "held";
 
 /// What is recorded for one cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Record {
     pub definition: Option<String>,
     /// Names and ids of the topics that go with their resources.
     pub topics: BTreeMap<String, Uuid>,
+    /// Those whose resources vanished all at once. They stay until their deletion is confirmed, whatever else happens.
+    pub held: BTreeSet<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -28,8 +31,10 @@ impl Record {
         let text = |key| data.and_then(|d| d.get(key));
         let topics =
             text(TOPICS).and_then(|t| serde_json::from_str(t).ok()).unwrap_or(Topics(BTreeMap::new()));
+        let held = text(HELD).and_then(|t| serde_json::from_str(t).ok());
         Self {
             definition: text(DEFINITION).cloned(),
+            held: held.unwrap_or_default(),
             topics: topics.0.into_iter().filter_map(|(name, id)| Some((name, id.parse().ok()?))).collect(),
         }
     }
@@ -39,7 +44,10 @@ impl Record {
         let topics = Topics(self.topics.iter().map(|(name, id)| (name.clone(), id.to_string())).collect());
         let topics = serde_json::to_string(&topics).expect("a map of strings is JSON");
         let definition = self.definition.clone().map(|uid| (DEFINITION.to_owned(), uid));
-        definition.into_iter().chain([(TOPICS.to_owned(), topics)]).collect()
+        let held = (!self.held.is_empty()).then(|| {
+            (HELD.to_owned(), serde_json::to_string(&self.held).expect("a list of strings is JSON"))
+        });
+        definition.into_iter().chain(held).chain([(TOPICS.to_owned(), topics)]).collect()
     }
 }
 
@@ -50,8 +58,11 @@ mod tests {
     #[test]
     fn reads_what_it_writes() {
         let id = Uuid::from_bytes([7; 16]);
-        let record =
-            Record { definition: Some("uid".into()), topics: BTreeMap::from([("orders".into(), id)]) };
+        let record = Record {
+            definition: Some("uid".into()),
+            topics: BTreeMap::from([("orders".into(), id)]),
+            held: BTreeSet::from(["orders".into()]),
+        };
         let map = ConfigMap { data: Some(record.data()), ..ConfigMap::default() };
         assert_eq!(Record::read(Some(&map)), record);
     }

@@ -39,7 +39,7 @@ struct Open {
 
 #[derive(Debug)]
 struct Shared {
-    /// Milliseconds since the slots were made.
+    /// Nanoseconds since the slots were made.
     last_use: AtomicU64,
     evicted: CancellationToken,
 }
@@ -106,7 +106,7 @@ impl ConnectionSlots {
             return Some(None);
         }
         state.by_address.insert(address, count + 1);
-        let last_use = AtomicU64::new(self.milliseconds(Instant::now()));
+        let last_use = AtomicU64::new(self.nanoseconds(Instant::now()));
         let shared = Arc::new(Shared { last_use, evicted: CancellationToken::new() });
         let id = state.next;
         state.next += 1;
@@ -115,8 +115,8 @@ impl ConnectionSlots {
         Some(Some(Slot { slots: Arc::clone(self), id, address, shared }))
     }
 
-    fn milliseconds(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
+    fn nanoseconds(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.started).as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -144,7 +144,7 @@ impl State {
 impl Slot {
     /// A request came.
     pub(super) fn touch(&self, at: Instant) {
-        self.shared.last_use.store(self.slots.milliseconds(at), Ordering::Relaxed);
+        self.shared.last_use.store(self.slots.nanoseconds(at), Ordering::Relaxed);
     }
 
     /// Cancelled when the connection has to end for the sake of others.

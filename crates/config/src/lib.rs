@@ -16,6 +16,8 @@ mod tests;
 mod topic;
 mod typed;
 pub mod value;
+#[cfg(test)]
+mod verdict_tests;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,0 +1,30 @@
+"""What is asked of both brokers. A scenario is a function of one broker; it runs against each on its own."""
+
+import importlib
+
+from brokers import Broker
+
+MODULES = (
+    "connections",
+    "topics",
+    "metadata",
+    "produce",
+    "fetch",
+    "offsets",
+    "groups",
+    "commits",
+    "configs",
+    "admin",
+    "mutations",
+)
+
+
+def all_of_them() -> dict[str, object]:
+    """By name: the public functions of the modules that take a broker alone, in their order."""
+    found = {}
+    for module in MODULES:
+        for name, value in vars(importlib.import_module(f"scenarios.{module}")).items():
+            parameters = list(getattr(value, "__annotations__", {}).items())
+            if not name.startswith("_") and parameters[:1] == [("broker", Broker)] and len(parameters) == 2:
+                found[f"{module}-{name}"] = value
+    return found

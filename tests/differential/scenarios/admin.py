@@ -1,0 +1,143 @@
+"""Log directories, features, quotas, telemetry, and what else an admin asks."""
+
+import codec
+from brokers import Broker
+
+from .setup import create
+
+
+def log_dirs(broker: Broker) -> None:
+    create(broker, "stored", 2)
+    for label, topics in {
+        "all": None,
+        "one": [{"topic": "stored", "partitions": [0, 1]}],
+        "unknown": [{"topic": "nowhere", "partitions": [0]}],
+        "unknown partition": [{"topic": "stored", "partitions": [0, 7, -1]}],
+        "twice": [{"topic": "stored", "partitions": [0, 0]}],
+        "no partitions": [{"topic": "stored", "partitions": []}],
+        "nothing": [],
+    }.items():
+        broker.each("DescribeLogDirs", {"topics": topics}, label)
+
+
+def features(broker: Broker) -> None:
+    def ask(label: str, *updates: dict, validate: bool = True) -> None:
+        broker.each("UpdateFeatures", {"feature_updates": list(updates), "validate_only": validate, "timeout_ms": 5000}, label)
+
+    def update(feature: str | None, level: int, **more) -> dict:
+        return {"feature": feature, "max_version_level": level, "upgrade_type": 1} | more
+
+    ask("nothing")
+    for level in (-1, 0, 1, 7, 29, 32767):
+        ask(f"metadata.version {level}", update("metadata.version", level))
+        ask(f"kraft.version {level}", update("kraft.version", level))
+        ask(f"nonsense {level}", update("nonsense", level))
+        ask(f"no name {level}", update("", level))
+        for kind in (0, 2, 3, 4, -1):
+            ask(f"metadata.version {level}, kind {kind}", update("metadata.version", level, upgrade_type=kind))
+        ask(f"metadata.version {level}, downgrade", update("metadata.version", level, allow_downgrade=True))
+    ask("twice", update("nonsense", 1), update("nonsense", 1))
+    broker.each("UpdateFeatures", {"feature_updates": None}, "null")
+
+
+def quotas(broker: Broker) -> None:
+    def describe(label: str, *components: tuple, strict: bool = False) -> None:
+        rows = [{"entity_type": kind, "match_type": how, "match": what} for kind, how, what in components]
+        broker.each("DescribeClientQuotas", {"components": rows, "strict": strict}, label)
+
+    def alter(label: str, entity: list[tuple], *ops: tuple, validate: bool = False) -> None:
+        rows = [{"key": key, "value": value, "remove": remove} for key, value, remove in ops]
+        named = [{"entity_type": kind, "entity_name": name} for kind, name in entity]
+        broker.each("AlterClientQuotas", {"entries": [{"entity": named, "ops": rows}], "validate_only": validate}, label)
+
+    describe("none yet")
+    rate = ("producer_byte_rate", 1e9, False)
+    alter("user", [("user", "u")], rate)
+    alter("client", [("client-id", "c")], rate)
+    alter("both", [("user", "u"), ("client-id", "c")], ("consumer_byte_rate", 2e9, False))
+    alter("default user", [("user", None)], ("request_percentage", 5000.0, False))
+    alter("ip", [("ip", "127.0.0.9")], ("connection_creation_rate", 1000.0, False))
+    alter("validated only", [("user", "v")], rate, validate=True)
+    for label, entity, ops in [
+        ("unknown key", [("user", "u")], [("nonsense", 1.0, False)]),
+        ("empty key", [("user", "u")], [("", 1.0, False)]),
+        ("null key", [("user", "u")], [(None, 1.0, False)]),
+        ("key of others", [("ip", "127.0.0.9")], [rate]),
+        ("key of ips", [("user", "u")], [("connection_creation_rate", 1.0, False)]),
+        ("negative", [("user", "u")], [("producer_byte_rate", -1.0, False)]),
+        ("zero", [("user", "u")], [("producer_byte_rate", 0.0, False)]),
+        ("fraction", [("user", "u")], [("producer_byte_rate", 1.5, False)]),
+        ("not a number", [("user", "u")], [("producer_byte_rate", float("nan"), False)]),
+        ("infinite", [("user", "u")], [("producer_byte_rate", float("inf"), False)]),
+        ("huge", [("user", "u")], [("producer_byte_rate", 1e300, False)]),
+        ("unknown entity", [("nonsense", "u")], [rate]),
+        ("empty entity", [("", "u")], [rate]),
+        ("empty name", [("user", "")], [rate]),
+        ("no entity", [], [rate]),
+        ("entity twice", [("user", "u"), ("user", "v")], [rate]),
+        ("user and ip", [("user", "u"), ("ip", "127.0.0.9")], [("connection_creation_rate", 1.0, False)]),
+        ("not an ip", [("ip", "not an ip")], [("connection_creation_rate", 1.0, False)]),
+        ("nothing to do", [("user", "u")], []),
+        ("removes what is not there", [("user", "u")], [("consumer_byte_rate", 0.0, True)]),
+        ("key twice", [("user", "w")], [rate, ("producer_byte_rate", 2e9, False)]),
+        ("set and removed", [("user", "w")], [rate, ("producer_byte_rate", 0.0, True)]),
+    ]:
+        alter(label, entity, *ops)
+    for strict in (False, True):
+        for label, components in {
+            "all": [],
+            "user": [("user", 0, "u")],
+            "any user": [("user", 2, None)],
+            "default user": [("user", 1, None)],
+            "client": [("client-id", 0, "c")],
+            "both": [("user", 0, "u"), ("client-id", 2, None)],
+            "any ip": [("ip", 2, None)],
+            "unknown user": [("user", 0, "nobody")],
+            "null user": [("user", 0, None)],
+            "default with a name": [("user", 1, "u")],
+            "any with a name": [("user", 2, "u")],
+            "unknown kind": [("nonsense", 0, "u")],
+            "empty kind": [("", 0, "u")],
+            "unknown match": [("user", 3, "u")],
+            "negative match": [("user", -1, "u")],
+            "twice": [("user", 0, "u"), ("user", 0, "v")],
+            "user and ip": [("user", 0, "u"), ("ip", 0, "127.0.0.9")],
+        }.items():
+            describe(f"{label}{', strict' if strict else ''}", *components, strict=strict)
+    remove = ("producer_byte_rate", 0.0, True)
+    for entity in ([("user", "u")], [("client-id", "c")]):
+        alter("removed", entity, remove)
+    alter("removed", [("user", "u"), ("client-id", "c")], ("consumer_byte_rate", 0.0, True))
+    alter("removed", [("user", None)], ("request_percentage", 0.0, True))
+    alter("removed", [("ip", "127.0.0.9")], ("connection_creation_rate", 0.0, True))
+    describe("in the end")
+    broker.each("AlterClientQuotas", {"entries": []}, "nothing")
+
+
+def telemetry(broker: Broker) -> None:
+    for identity in ("AAAAAAAAAAAAAAAAAAAAAA", "CQkJCQkJCQkJCQkJCQkJCQ"):
+        broker.each("GetTelemetrySubscriptions", {"client_instance_id": identity}, f"of {identity}")
+        broker.each("PushTelemetry", {"client_instance_id": identity, "subscription_id": 5, "metrics": b""}, f"of {identity}")
+
+
+def the_rest(broker: Broker) -> None:
+    """Whatever else both serve: the request with every field at its default, in every version."""
+    asked = {(step.api, step.version) for step in broker.steps}
+    for api in sorted(broker.common):
+        for version in broker.versions(api):
+            if (api, version) not in asked and api not in ("ApiVersions", "UnregisterBroker"):
+                broker.ask(api, version, {}, "defaults")
+
+
+def unserved(broker: Broker) -> None:
+    """What only a controller serves."""
+    for api in (
+        "Vote",
+        "BeginQuorumEpoch",
+        "EndQuorumEpoch",
+        "BrokerRegistration",
+        "BrokerHeartbeat",
+        "AlterPartition",
+        "FetchSnapshot",
+    ):
+        broker.main.force(api, codec.request(api).versions.high, {}, "on a broker's listener")

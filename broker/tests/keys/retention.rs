@@ -56,6 +56,12 @@ async fn records_are_deleted_when_there_are_as_many_as_configured() {
 /// With one of the two intervals long, nothing is deleted while high watermarks are written many times.
 #[tokio::test(flavor = "multi_thread")]
 async fn deletion_waits_for_the_first_and_then_for_every_check() {
+    let mut topic = Topic::new(&SOON, &[("retention.ms", "1000")]).await;
+    for end in 1..3 {
+        topic.produce_all([record(now_ms() - HOUR, 1)]).await;
+        topic.until_earliest(end).await;
+    }
+    topic.node.stop().await;
     for late in ["log.retention.check.interval.ms", "log.initial.task.delay.ms"] {
         let mut broker = SOON.to_vec();
         broker.extend([(late, "3600000"), ("replica.high.watermark.checkpoint.interval.ms", "20")]);

@@ -1,0 +1,13 @@
+//! The instruments that Ottla is judged by, against any Kafka: `ottla-verify`, the load that proves that nothing is lost, and
+//! `ottla-bench`, Apache Kafka and ours in turn.
+//!
+//! The client is librdkafka, which nobody here wrote. [`judge`], [`record`], [`schedule`] and [`series`] are pure; the rest does
+//! the input and output around them.
+
+pub mod client;
+pub mod judge;
+pub mod plot;
+pub mod record;
+pub mod schedule;
+pub mod series;
+pub mod verify;

@@ -1,0 +1,107 @@
+//! A consumer group: takes part as applications do, commits once a second, and notes what it was given.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use parking_lot::Mutex;
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{BorrowedMessage, Message as _};
+
+use super::Load;
+use crate::client::Complaints;
+use crate::judge::Deliveries;
+use crate::record;
+
+/// One group at work.
+pub(super) struct Group {
+    deliveries: Arc<Mutex<Deliveries>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Group {
+    pub(super) fn start(load: &Arc<Load>, index: u32, bases: &[i64]) -> anyhow::Result<Self> {
+        let name = format!("verify-{}-{index}", load.run);
+        let deliveries = Arc::new(Mutex::new(Deliveries::new(name.clone(), load.run, bases)));
+        let threads = (0..load.options.consumers)
+            .map(|consumer| {
+                let client = client(load, &name, consumer)?;
+                let member = Member { load: Arc::clone(load), deliveries: Arc::clone(&deliveries), client };
+                Ok(std::thread::Builder::new().name(format!("{name}-{consumer}")).spawn(move || member.run())?)
+            })
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Self { deliveries, threads })
+    }
+
+    /// After `consuming` was cleared: what the group was given.
+    pub(super) fn finish(self) -> Deliveries {
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+        std::mem::replace(&mut *self.deliveries.lock(), Deliveries::new(String::new(), 0, &[]))
+    }
+}
+
+/// Until every group was given as many records as were acknowledged and no more come, or patience ends.
+pub(super) fn wait(groups: &[Group], acked: u64, patience: Duration) {
+    let end = Instant::now() + patience;
+    let delivered = || groups.iter().map(|group| group.deliveries.lock().delivered()).min().unwrap_or(u64::MAX);
+    while delivered() < acked && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Records that were not acknowledged and are in the log all the same come after, if at all.
+    let sum = || groups.iter().map(|group| group.deliveries.lock().delivered()).sum::<u64>();
+    loop {
+        let before = sum();
+        std::thread::sleep(Duration::from_millis(300));
+        if sum() == before || Instant::now() >= end {
+            return;
+        }
+    }
+}
+
+fn client(load: &Arc<Load>, group: &str, consumer: u32) -> anyhow::Result<BaseConsumer<Complaints>> {
+    let mut config = load.options.target.config();
+    config.set("group.id", group).set("client.id", format!("{group}-{consumer}"));
+    config.set("auto.offset.reset", "earliest").set("auto.commit.interval.ms", "1000");
+    config.set("session.timeout.ms", "10000").set("heartbeat.interval.ms", "1000");
+    config.set("check.crcs", "true").set("fetch.wait.max.ms", "100");
+    for (key, value) in &load.options.target.settings {
+        config.set(key, value);
+    }
+    BaseConsumer::from_config_and_context(&config, Complaints::of(group.to_owned())).context("consumer")
+}
+
+struct Member {
+    load: Arc<Load>,
+    deliveries: Arc<Mutex<Deliveries>>,
+    client: BaseConsumer<Complaints>,
+}
+
+impl Member {
+    fn run(self) {
+        if let Err(error) = self.client.subscribe(&[&self.load.topic]) {
+            return eprintln!("subscribe: {error}");
+        }
+        while self.load.consuming.load(Ordering::Relaxed) {
+            match self.client.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => self.given(&message),
+                Some(Err(error)) => self.client.context().say(&error.to_string()),
+                None => {}
+            }
+        }
+    }
+
+    fn given(&self, message: &BorrowedMessage<'_>) {
+        let Some((id, _)) = message.payload().and_then(record::read) else { return };
+        if id.run != self.load.run {
+            return;
+        }
+        if self.deliveries.lock().given(message.partition(), message.offset(), id) {
+            self.load.series.lock().delivered(self.load.schedule.due(id.number), self.load.now());
+        }
+    }
+}

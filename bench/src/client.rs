@@ -11,7 +11,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 /// How many of a client's complaints are shown.
-const SHOWN: u32 = 10;
+const SHOWN: u32 = 3;
 
 /// Says what a client complains of, up to a bound: a broker that is away is complained of at every attempt.
 #[derive(Debug, Default)]
@@ -146,7 +146,8 @@ impl Target {
 
     fn partitions(&self, topic: &str) -> anyhow::Result<i32> {
         let metadata = self.admin()?.inner().fetch_metadata(Some(topic), Duration::from_secs(10))?;
-        let found = metadata.topics().iter().find(|found| found.name() == topic).context("not in the metadata")?;
+        let found =
+            metadata.topics().iter().find(|found| found.name() == topic).context("not in the metadata")?;
         let led = found.partitions().iter().filter(|partition| partition.leader() >= 0).count();
         anyhow::ensure!(led > 0 && led == found.partitions().len(), "partitions have no leader yet");
         Ok(i32::try_from(led)?)

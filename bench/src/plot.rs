@@ -55,7 +55,8 @@ pub fn page(title: &str, panels: &[Panel]) -> String {
 impl Panel {
     fn draw(&self, svg: &mut String) {
         let frame = Frame::around(self);
-        let _ = writeln!(svg, "<text x=\"{LEFT}\" y=\"24\" font-weight=\"bold\">{}</text>", escape(&self.title));
+        let _ =
+            writeln!(svg, "<text x=\"{LEFT}\" y=\"24\" font-weight=\"bold\">{}</text>", escape(&self.title));
         frame.axes(&self.x, svg);
         for (index, (line, colour)) in self.lines.iter().zip(COLOURS.iter().cycle()).enumerate() {
             frame.line(line, colour, svg);
@@ -130,7 +131,13 @@ impl Frame {
             );
             value += between;
         }
-        let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\">{}</text>", WIDTH - RIGHT + 12.0, PANEL - 12.0, escape(name));
+        let _ = writeln!(
+            svg,
+            "<text x=\"{}\" y=\"{}\">{}</text>",
+            WIDTH - RIGHT + 12.0,
+            PANEL - 12.0,
+            escape(name)
+        );
     }
 
     fn ticks(&self) -> Vec<f64> {
@@ -169,7 +176,11 @@ impl Frame {
 /// The nearest of 1, 2 and 5 times a power of ten that is not less.
 fn step(atleast: f64) -> f64 {
     let power = 10f64.powf(atleast.max(1e-9).log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= atleast * 0.999).unwrap_or(power)
+    [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|step| *step >= atleast * 0.999)
+        .unwrap_or(power)
 }
 
 fn short(value: f64) -> String {
@@ -201,7 +212,9 @@ mod tests {
     #[test]
     fn every_place_is_a_number_inside_the_page() {
         for logarithmic in [false, true] {
-            for points in [&[][..], &[(0.0, 0.0)], &[(3.0, 7.0)], &[(0.0, 0.002), (1.0, 0.0), (90.0, 123_456.0)]] {
+            for points in
+                [&[][..], &[(0.0, 0.0)], &[(3.0, 7.0)], &[(0.0, 0.002), (1.0, 0.0), (90.0, 123_456.0)]]
+            {
                 let svg = page("a & b", &[panel(logarithmic, points)]);
                 assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
                 let line = svg.split("points=\"").nth(1).unwrap().split('"').next().unwrap();

@@ -19,7 +19,8 @@ impl Schedule {
     /// `rate` in records a second, more than 0.
     #[must_use]
     pub fn new(rate: f64) -> Self {
-        let nanoseconds = Duration::try_from_secs_f64(1024.0 / rate.max(0.001)).unwrap_or(Duration::MAX).as_nanos();
+        let nanoseconds =
+            Duration::try_from_secs_f64(1024.0 / rate.max(0.001)).unwrap_or(Duration::MAX).as_nanos();
         Self { interval: u64::try_from(nanoseconds).unwrap_or(u64::MAX).max(1) }
     }
 

@@ -142,7 +142,13 @@ impl Series {
     fn second(&mut self, at: u64) -> &mut Second {
         let second = usize::try_from(at / 1_000_000_000).unwrap_or(SECONDS).min(SECONDS - 1);
         while self.seconds.len() <= second {
-            self.seconds.push(Second { sent: 0, acked: 0, failed: 0, delivered: 0, latency: small_histogram() });
+            self.seconds.push(Second {
+                sent: 0,
+                acked: 0,
+                failed: 0,
+                delivered: 0,
+                latency: small_histogram(),
+            });
         }
         self.seconds.get_mut(second).expect("made above")
     }

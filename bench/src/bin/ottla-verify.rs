@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let svg = options.svg.clone();
     let done = verify::run(options).and_then(|summary| {
         verify::draw(&summary, svg.as_deref())?;
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        println!("{}", serde_json::to_string(&summary)?);
         Ok(summary.good)
     });
     match done {

@@ -168,15 +168,19 @@ impl Judge {
                 if matches!(record.fate(), Fate::Acked(_)) && !record.is_found() {
                     self.counts.lost += 1;
                     let (producer, partition) = (ledger.producer(), record.partition());
-                    self.fault(format!("lost: producer {producer} number {number}, acknowledged by partition {partition}"));
+                    self.fault(format!(
+                        "lost: producer {producer} number {number}, acknowledged by partition {partition}"
+                    ));
                 }
             }
         }
         for group in std::mem::take(&mut self.groups) {
             let counts = group.counts();
             if counts.missed + counts.vanished + counts.changed > 0 {
-                self.fault(format!("group {}: {} missed, {} vanished, {} changed",
-                    counts.group, counts.missed, counts.vanished, counts.changed));
+                self.fault(format!(
+                    "group {}: {} missed, {} vanished, {} changed",
+                    counts.group, counts.missed, counts.vanished, counts.changed
+                ));
             }
             verdict.groups.push(counts);
         }

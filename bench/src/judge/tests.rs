@@ -174,7 +174,11 @@ fn finds_what_a_group_missed_and_what_changed_under_it() {
     let mut load = load();
     load.group = Deliveries::new("group".into(), RUN, &[100]);
     for number in 0..9 {
-        load.group.given(0, 100 + i64::try_from(number).unwrap(), id(0, if number == 2 { 99 } else { number }));
+        load.group.given(
+            0,
+            100 + i64::try_from(number).unwrap(),
+            id(0, if number == 2 { 99 } else { number }),
+        );
     }
     let verdict = judged(load);
     assert!(!verdict.is_good());

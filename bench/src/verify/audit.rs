@@ -25,8 +25,13 @@ impl Audit {
     pub(super) fn of(load: &Load, reader: BaseConsumer<Complaints>, bases: &[i64]) -> anyhow::Result<Self> {
         let end = Instant::now() + load.patience();
         let marks = watermarks(&reader, &load.topic, load.partitions, end)?;
-        let expired = marks.iter().zip(bases).map(|((start, _), base)| start.saturating_sub(*base).max(0).unsigned_abs()).sum();
-        let left = marks.into_iter().zip(bases).map(|((start, next), base)| (start.max(*base), next)).collect();
+        let expired = marks
+            .iter()
+            .zip(bases)
+            .map(|((start, _), base)| start.saturating_sub(*base).max(0).unsigned_abs())
+            .sum();
+        let left =
+            marks.into_iter().zip(bases).map(|((start, next), base)| (start.max(*base), next)).collect();
         Ok(Self { reader, left, expired })
     }
 
@@ -59,8 +64,7 @@ impl Audit {
                         self.advance(partition, end);
                     }
                 }
-                Some(Err(error)) => self.reader.context().say(&error.to_string()),
-                None => {}
+                Some(Err(_)) | None => {}
             }
         }
         Ok(self.expired)
@@ -80,7 +84,8 @@ impl Audit {
 
     fn rest(&self) -> String {
         let rest = (0..).zip(&self.left).filter(|(_, (next, end))| next < end);
-        let rest = rest.map(|(partition, (next, end)): (i32, _)| format!("partition {partition} at {next} of {end}"));
+        let rest = rest
+            .map(|(partition, (next, end)): (i32, _)| format!("partition {partition} at {next} of {end}"));
         rest.collect::<Vec<_>>().join(", ")
     }
 }

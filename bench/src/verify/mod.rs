@@ -22,6 +22,9 @@ use crate::judge::Judge;
 use crate::schedule::Schedule;
 use crate::series::Series;
 
+/// Connections are made before the load begins, so that its first second is like the others.
+const SET_UP: Duration = Duration::from_secs(1);
+
 /// What to do.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
@@ -135,14 +138,16 @@ pub fn run(options: Options) -> anyhow::Result<Summary> {
         partitions,
         schedule,
         count: schedule.within(seconds(options.seconds)).max(1),
-        start: Instant::now(),
+        start: Instant::now() + SET_UP,
         series: Mutex::new(Series::new(usize::try_from(partitions)?, Duration::ZERO)),
         consuming: AtomicBool::new(true),
         options,
     });
     bounded(&load);
 
-    let groups = (0..load.options.groups).map(|group| Group::start(&load, group, &bases)).collect::<anyhow::Result<Vec<_>>>()?;
+    let groups = (0..load.options.groups)
+        .map(|group| Group::start(&load, group, &bases))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let producers = (0..load.options.producers)
         .map(|producer| Producing::start(&load, producer))
         .collect::<anyhow::Result<Vec<_>>>()?;

@@ -102,7 +102,10 @@ fn client(load: &Arc<Load>, noted: &Arc<Noted>, producer: u32) -> anyhow::Result
     for (key, value) in &load.options.target.settings {
         config.set(key, value);
     }
-    Client::from_config_and_context(&config, Noting(Arc::clone(noted))).context("producer")
+    let client = Client::from_config_and_context(&config, Noting(Arc::clone(noted))).context("producer")?;
+    // Connects. Where it fails, sending says so.
+    let _ = client.client().fetch_metadata(Some(&load.topic), Duration::from_secs(1));
+    Ok(client)
 }
 
 /// The thread that sends.
@@ -147,7 +150,9 @@ impl Sender {
         loop {
             match self.client.send(record) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if Instant::now() < end => {
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
+                    if Instant::now() < end =>
+                {
                     record = back;
                     std::thread::sleep(Duration::from_millis(1));
                 }

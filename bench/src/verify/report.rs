@@ -35,7 +35,9 @@ impl Summary {
     pub(super) fn of(load: &Load, verdict: Verdict, longest_gap: LongestGaps, expired: u64) -> Self {
         let series = load.series.lock();
         Self {
-            good: verdict.is_good() && expired == 0 && verdict.failed + verdict.unresolved <= load.options.allow_failed,
+            good: verdict.is_good()
+                && expired == 0
+                && verdict.failed + verdict.unresolved <= load.options.allow_failed,
             seed: load.run,
             topic: load.topic.clone(),
             verdict,
@@ -60,13 +62,31 @@ impl Summary {
             line("failed", |row| row.failed as f64),
             line("delivered", |row| row.delivered as f64),
         ];
-        let latencies = vec![line("p50", |row| row.p50_ms), line("p99", |row| row.p99_ms), line("max", |row| row.max_ms)];
-        let panel = |title: &str, logarithmic, lines| Panel { title: title.to_owned(), x: "seconds".to_owned(), logarithmic, lines };
+        let latencies =
+            vec![line("p50", |row| row.p50_ms), line("p99", |row| row.p99_ms), line("max", |row| row.max_ms)];
+        let panel = |title: &str, logarithmic, lines| Panel {
+            title: title.to_owned(),
+            x: "seconds".to_owned(),
+            logarithmic,
+            lines,
+        };
         let log = &self.verdict.log;
         let title = format!(
             "{} of {} acknowledged; {} lost, {} duplicated, {} reordered, {} failed; longest gap {:.0} ms",
-            self.verdict.acked, self.verdict.sent, log.lost, log.duplicated, log.reordered, self.verdict.failed, self.longest_gap.all_ms
+            self.verdict.acked,
+            self.verdict.sent,
+            log.lost,
+            log.duplicated,
+            log.reordered,
+            self.verdict.failed,
+            self.longest_gap.all_ms
         );
-        plot::page(&title, &[panel("records a second", false, records), panel("latency of the records due in a second, ms", true, latencies)])
+        plot::page(
+            &title,
+            &[
+                panel("records a second", false, records),
+                panel("latency of the records due in a second, ms", true, latencies),
+            ],
+        )
     }
 }

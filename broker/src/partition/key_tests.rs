@@ -156,6 +156,10 @@ impl Disk for Crowd {
     fn modified_ms(&self, path: &Path) -> io::Result<i64> {
         StdDisk.modified_ms(path)
     }
+
+    fn set_modified_ms(&self, path: &Path, modified: i64) -> io::Result<()> {
+        StdDisk.set_modified_ms(path, modified)
+    }
 }
 
 #[test]

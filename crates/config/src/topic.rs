@@ -17,14 +17,6 @@ pub struct TopicConfig {
     pub min_insync_replicas: i32,
     /// `unclean.leader.election.enable`.
     pub unclean_leader_election: bool,
-    /// `delete.retention.ms`: how long tombstones are kept.
-    pub delete_retention_ms: i64,
-    /// `min.compaction.lag.ms`.
-    pub min_compaction_lag_ms: i64,
-    /// `max.compaction.lag.ms`.
-    pub max_compaction_lag_ms: i64,
-    /// `min.cleanable.dirty.ratio`.
-    pub min_cleanable_dirty_ratio: f64,
     /// `leader.replication.throttled.replicas`.
     pub leader_throttled_replicas: Vec<String>,
     /// `follower.replication.throttled.replicas`.
@@ -49,10 +41,6 @@ impl TopicConfig {
             log: log_config(&read),
             min_insync_replicas: read.number("min.insync.replicas"),
             unclean_leader_election: read.flag("unclean.leader.election.enable"),
-            delete_retention_ms: read.number("delete.retention.ms"),
-            min_compaction_lag_ms: read.number("min.compaction.lag.ms"),
-            max_compaction_lag_ms: read.number("max.compaction.lag.ms"),
-            min_cleanable_dirty_ratio: read.ratio("min.cleanable.dirty.ratio"),
             leader_throttled_replicas: read.list("leader.replication.throttled.replicas"),
             follower_throttled_replicas: read.list("follower.replication.throttled.replicas"),
             local_retention_ms: read.number("local.retention.ms"),
@@ -118,7 +106,7 @@ pub fn validate_topic_configs(layers: &BrokerLayers<'_>, configs: &dyn Lookup) -
 fn conflicts(topic: &TopicConfig) -> Vec<ConfigError> {
     let checks = [
         (
-            topic.min_compaction_lag_ms <= topic.max_compaction_lag_ms,
+            topic.log.min_compaction_lag_ms <= topic.log.max_compaction_lag_ms,
             "min.compaction.lag.ms must not be more than max.compaction.lag.ms",
         ),
         (!topic.remote_storage, "remote.storage.enable must be false: this broker has no tiered storage yet"),
@@ -157,6 +145,10 @@ fn log_config(read: &Effective<'_>) -> LogConfig {
         },
         delete: cleanup.iter().any(|policy| policy == "delete"),
         compact: cleanup.iter().any(|policy| policy == "compact"),
+        delete_retention_ms: read.number("delete.retention.ms"),
+        min_compaction_lag_ms: read.number("min.compaction.lag.ms"),
+        max_compaction_lag_ms: read.number("max.compaction.lag.ms"),
+        min_cleanable_dirty_ratio: read.ratio("min.cleanable.dirty.ratio"),
         retention_ms: read.number("retention.ms"),
         retention_bytes: read.number("retention.bytes"),
         file_delete_delay_ms: read.number("file.delete.delay.ms"),

@@ -30,7 +30,7 @@ impl Default for CompressionLevels {
 }
 
 /// Kafka's topic settings that a log obeys; the defaults are Kafka's. Times in ms, -1 = unlimited where said so.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: size at which a segment is full; at least 14.
     pub segment_bytes: u32,
@@ -60,6 +60,14 @@ pub struct LogConfig {
     pub delete: bool,
     /// `cleanup.policy` contains `compact`: records must have keys.
     pub compact: bool,
+    /// `delete.retention.ms`: how long tombstones stay after the first cleaning that sees them.
+    pub delete_retention_ms: i64,
+    /// `min.compaction.lag.ms`: younger records are not cleaned.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: older records are cleaned whatever the dirty ratio.
+    pub max_compaction_lag_ms: i64,
+    /// `min.cleanable.dirty.ratio`, 0 to 1: share of bytes that were never cleaned at which a log is cleaned.
+    pub min_cleanable_dirty_ratio: f64,
     /// `retention.ms`, -1 = unlimited.
     pub retention_ms: i64,
     /// `retention.bytes`, -1 = unlimited.
@@ -93,6 +101,10 @@ impl Default for LogConfig {
             compression_levels: CompressionLevels::default(),
             delete: true,
             compact: false,
+            delete_retention_ms: 86_400_000,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            min_cleanable_dirty_ratio: 0.5,
             retention_ms: 7 * 24 * 3_600_000,
             retention_bytes: -1,
             file_delete_delay_ms: 60_000,
@@ -100,6 +112,18 @@ impl Default for LogConfig {
             flush_ms: i64::MAX,
             producer_id_expiration_ms: 86_400_000,
             max_decompressed_bytes: 256 << 20,
+        }
+    }
+}
+
+impl LogConfig {
+    /// Age at which a segment is rolled: a compacted log rolls early enough for `max.compaction.lag.ms`.
+    #[must_use]
+    pub fn max_segment_ms(&self) -> i64 {
+        if self.compact && self.max_compaction_lag_ms > 0 {
+            self.segment_ms.min(self.max_compaction_lag_ms)
+        } else {
+            self.segment_ms
         }
     }
 }

@@ -4,9 +4,11 @@
 //!
 //! - [`Log`] is what others use; `segment` and `index` are the files it is made of.
 //! - `validate` judges what clients send, `producer` remembers who sent it, `epochs` under which leader.
+//! - [`cleaner`] takes out what later records supersede.
 //! - [`checkpoint`] holds the small text files of a partition and of a log directory.
 
 pub mod checkpoint;
+pub mod cleaner;
 pub mod compression;
 pub mod config;
 pub mod disk;

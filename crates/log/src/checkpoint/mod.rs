@@ -29,6 +29,8 @@ pub const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
 pub const LOG_START: &str = "log-start-offset-checkpoint";
 /// `replication-offset-checkpoint` in a log directory: high watermarks.
 pub const HIGH_WATERMARK: &str = "replication-offset-checkpoint";
+/// `cleaner-offset-checkpoint` in a log directory: how far each log was cleaned.
+pub const CLEANER_OFFSET: &str = "cleaner-offset-checkpoint";
 /// `leader-epoch-checkpoint` in a partition's directory.
 pub const LEADER_EPOCH: &str = "leader-epoch-checkpoint";
 

@@ -83,6 +83,12 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// The system's.
     fn modified_ms(&self, path: &Path) -> io::Result<i64>;
 
+    /// Sets the modification time in ms since the epoch.
+    ///
+    /// # Errors
+    /// The system's.
+    fn set_modified_ms(&self, path: &Path, modified: i64) -> io::Result<()>;
+
     /// Whole content of a (small) file.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// [`Disk`] over the operating system's files.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,6 +62,11 @@ impl Disk for StdDisk {
         let modified = fs::metadata(path)?.modified()?;
         let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn set_modified_ms(&self, path: &Path, modified: i64) -> io::Result<()> {
+        let since = Duration::from_millis(u64::try_from(modified).unwrap_or_default());
+        OpenOptions::new().write(true).open(path)?.set_modified(UNIX_EPOCH + since)
     }
 }
 

@@ -27,6 +27,7 @@ impl Log {
 
     fn try_truncate_to(&mut self, offset: Offset, now: TimestampMs) -> Result<(), LogError> {
         self.truncations += 1;
+        self.abandon_swap()?;
         self.tail.clear();
         for mut segment in self.segments.split_off(&offset.plus(1)).into_values() {
             segment.remove()?;
@@ -60,6 +61,7 @@ impl Log {
 
     pub(super) fn try_start_at(&mut self, offset: Offset, now: TimestampMs) -> Result<(), LogError> {
         self.truncations += 1;
+        self.abandon_swap()?;
         self.tail.clear();
         for mut segment in std::mem::take(&mut self.segments).into_values() {
             segment.remove()?;

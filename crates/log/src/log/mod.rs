@@ -9,6 +9,7 @@ mod open;
 mod read;
 mod retain;
 mod roll;
+mod swap;
 mod tail;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod tests;
 mod world;
 
 pub use flush::Flush;
+pub(crate) use swap::swap;
 
 use crate::config::LogConfig;
 use crate::disk::Disk;
@@ -135,6 +137,8 @@ pub struct Log {
     tail: Tail,
     /// Files to be removed, and when.
     deleted: VecDeque<(TimestampMs, PathBuf)>,
+    /// A cleaned segment on its way into place.
+    swap: Option<swap::Swap>,
     poisoned: Option<String>,
 }
 
@@ -237,6 +241,11 @@ impl Log {
     #[must_use]
     pub fn poisoned(&self) -> Option<&str> {
         self.poisoned.as_deref()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn producers(&self) -> &ProducerStates {
+        &self.producers
     }
 
     fn check_usable(&self) -> Result<(), LogError> {

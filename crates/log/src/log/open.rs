@@ -47,6 +47,7 @@ impl Log {
             producers: ProducerStates::default(),
             tail: Tail::default(),
             deleted: VecDeque::new(),
+            swap: None,
             poisoned: None,
             dir,
             config,

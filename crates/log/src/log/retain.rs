@@ -16,6 +16,10 @@ impl Log {
     /// I/O errors poison the log.
     pub fn retain(&mut self, now: TimestampMs, high_watermark: Offset) -> Result<usize, LogError> {
         self.check_usable()?;
+        if self.swap.is_some() {
+            // What a cleaner is about to replace must not be deleted at the same time.
+            return Ok(0);
+        }
         self.producers.forget_replicated(high_watermark);
         let mut count = self.delete_below_start(high_watermark, now)?;
         if self.config.delete {
@@ -92,14 +96,18 @@ impl Log {
             for path in segment.rename_to_deleted()? {
                 self.deleted.push_back((due, path));
             }
-            if let Some(snapshot) = self.snapshots.forget(*base) {
-                let mut to = snapshot.clone().into_os_string();
-                to.push(names::DELETED);
-                let to = PathBuf::from(to);
-                self.disk.rename(&snapshot, &to).map_err(|e| LogError::io("rename", &snapshot, e))?;
-                self.deleted.push_back((due, to));
-            }
+            self.delete_snapshot(*base, due)?;
         }
+        Ok(())
+    }
+
+    pub(super) fn delete_snapshot(&mut self, offset: Offset, due: TimestampMs) -> Result<(), LogError> {
+        let Some(snapshot) = self.snapshots.forget(offset) else { return Ok(()) };
+        let mut to = snapshot.clone().into_os_string();
+        to.push(names::DELETED);
+        let to = PathBuf::from(to);
+        self.disk.rename(&snapshot, &to).map_err(|e| LogError::io("rename", &snapshot, e))?;
+        self.deleted.push_back((due, to));
         Ok(())
     }
 

@@ -54,13 +54,13 @@ impl Log {
             Some(first) => newest.0.saturating_sub(first.0),
             None => now.0.saturating_sub(active.created().0),
         };
-        Ok(waited > self.config.segment_ms - self.jitter(active.base())
+        Ok(waited > self.config.max_segment_ms() - self.jitter(active.base())
             || active.indexes_are_full(&self.config)?)
     }
 
     /// Up to `segment.jitter.ms`, always the same for one segment.
     fn jitter(&self, base: Offset) -> i64 {
-        let bound = self.config.segment_jitter_ms.min(self.config.segment_ms);
+        let bound = self.config.segment_jitter_ms.min(self.config.max_segment_ms());
         if bound <= 0 {
             return 0;
         }

@@ -199,6 +199,12 @@ impl ProducerStates {
         self.producers.retain(|_, entry| !entry.is_expired(now.0, expiration_ms));
     }
 
+    /// Offset of the last record that each producer's current epoch wrote.
+    pub(crate) fn last_data_offsets(&self) -> HashMap<i64, Offset> {
+        let last = |entry: &ProducerEntry| Some((entry.producer_id, Offset(entry.last_batch()?.last_offset)));
+        self.producers.values().filter_map(last).collect()
+    }
+
     /// Number of producers known.
     pub(crate) fn len(&self) -> usize {
         self.producers.len()

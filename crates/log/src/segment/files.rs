@@ -5,6 +5,7 @@ use crate::disk::DiskFile;
 use crate::error::LogError;
 use crate::index::{Entry, OffsetEntry, TimeEntry};
 use crate::names;
+use crate::types::TimestampMs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -64,14 +65,8 @@ impl Segment {
 
     /// Gives all files the suffix `.deleted`; returns their new paths. Open files stay readable.
     pub(crate) fn rename_to_deleted(&mut self) -> Result<Vec<PathBuf>, LogError> {
-        let paths = [
-            self.path.clone(),
-            self.offset_index.path().to_path_buf(),
-            self.time_index.path().to_path_buf(),
-            self.txn_index.path().to_path_buf(),
-        ];
         let mut renamed = Vec::new();
-        for path in paths {
+        for path in self.paths() {
             if self.disk.len(&path).map_err(|e| LogError::io("stat", &path, e))?.is_some() {
                 let mut name = path.clone().into_os_string();
                 name.push(names::DELETED);
@@ -85,10 +80,32 @@ impl Segment {
 
     /// Removes all files at once.
     pub(crate) fn remove(&mut self) -> Result<(), LogError> {
-        for path in [&*self.path, self.offset_index.path(), self.time_index.path(), self.txn_index.path()] {
-            self.disk.remove_file(path).map_err(|e| LogError::io("remove", path, e))?;
+        for path in self.paths() {
+            self.disk.remove_file(&path).map_err(|e| LogError::io("remove", &path, e))?;
         }
         Ok(())
+    }
+
+    /// The log file, its indexes and its aborted transactions, whether they are there or not.
+    pub(crate) fn paths(&self) -> [PathBuf; 4] {
+        [
+            self.path.clone(),
+            self.offset_index.path().to_path_buf(),
+            self.time_index.path().to_path_buf(),
+            self.txn_index.path().to_path_buf(),
+        ]
+    }
+
+    /// When the log file was last changed.
+    pub(crate) fn modified(&self) -> Result<TimestampMs, LogError> {
+        self.disk.modified_ms(&self.path).map(TimestampMs).map_err(|e| LogError::io("stat", &self.path, e))
+    }
+
+    /// Bytes of the larger index.
+    pub(crate) fn index_bytes(&self) -> Result<u64, LogError> {
+        let offsets = self.offset_index.len()? * OffsetEntry::SIZE;
+        let times = self.time_index.len()? * TimeEntry::SIZE;
+        Ok(u64::try_from(offsets.max(times)).unwrap_or(u64::MAX))
     }
 
     /// After the directory was renamed.

@@ -12,7 +12,7 @@ mod search;
 mod tests;
 
 pub(crate) use files::DirtyFile;
-pub(crate) use recover::{Recovered, Scanned};
+pub(crate) use recover::{Recovered, Scanned, info};
 pub(crate) use scan::{BatchAt, HeaderWalk};
 
 use crate::config::LogConfig;
@@ -71,12 +71,34 @@ impl Segment {
         config: &LogConfig,
         now: TimestampMs,
     ) -> Result<Self, LogError> {
-        let path = dir.join(names::file_name(base, names::LOG));
-        let file = disk.open(&path, OpenMode::Truncate).map_err(|e| LogError::io("create", &path, e))?;
+        let segment = Self::create_named(disk, dir, base, "", now)?;
         if config.preallocate {
-            file.reserve(u64::from(config.segment_bytes)).map_err(|e| LogError::io("reserve", &path, e))?;
+            let reserved = segment.file()?.reserve(u64::from(config.segment_bytes));
+            reserved.map_err(|e| LogError::io("reserve", &segment.path, e))?;
         }
-        let index = |extension| dir.join(names::file_name(base, extension));
+        Ok(segment)
+    }
+
+    /// Makes the files of a segment whose names end with `.cleaned`.
+    pub(crate) fn create_cleaned(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        base: Offset,
+        now: TimestampMs,
+    ) -> Result<Self, LogError> {
+        Self::create_named(disk, dir, base, names::CLEANED, now)
+    }
+
+    fn create_named(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        base: Offset,
+        suffix: &str,
+        now: TimestampMs,
+    ) -> Result<Self, LogError> {
+        let index = |extension| dir.join(names::file_name(base, extension) + suffix);
+        let path = index(names::LOG);
+        let file = disk.open(&path, OpenMode::Truncate).map_err(|e| LogError::io("create", &path, e))?;
         Ok(Self {
             base,
             disk: disk.clone(),

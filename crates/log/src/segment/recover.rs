@@ -100,11 +100,13 @@ impl Segment {
     }
 }
 
-fn info(header: &BatchHeader) -> BatchInfo {
+pub(crate) fn info(header: &BatchHeader) -> BatchInfo {
+    // A batch that a cleaner emptied has the time of records that are gone.
+    let max_timestamp = if header.record_count == 0 { TimestampMs::NONE.0 } else { header.max_timestamp };
     BatchInfo {
         base_offset: Offset(header.base_offset),
         last_offset: Offset(header.last_offset()),
-        max_timestamp: TimestampMs(header.max_timestamp),
+        max_timestamp: TimestampMs(max_timestamp),
         size: header.size_in_bytes(),
     }
 }

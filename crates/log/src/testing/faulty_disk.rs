@@ -27,6 +27,7 @@ struct State {
     name_changes: Vec<NameChange>,
     space_left: Option<usize>,
     sync_fails: bool,
+    changes_left: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +94,11 @@ impl FaultyDisk {
         self.state.lock().sync_fails = fails;
     }
 
+    /// Lets everything that changes a file or a name fail after so many more changes, as if the power were gone.
+    pub fn set_changes_left(&self, changes: Option<usize>) {
+        self.state.lock().changes_left = changes;
+    }
+
     /// Replaces what is in the root by one of the states that losing power now may leave, chosen by `seed`.
     ///
     /// Everything that used this disk must be dropped; open the root with a new one.
@@ -123,6 +129,19 @@ impl FaultyDisk {
         let mut state = self.state.lock();
         change.clone().apply(&mut state.names);
         state.name_changes.push(change);
+    }
+}
+
+impl State {
+    fn one_more_change(&mut self) -> io::Result<()> {
+        match &mut self.changes_left {
+            None => Ok(()),
+            Some(0) => Err(io::Error::other("power is gone")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
     }
 }
 
@@ -161,6 +180,9 @@ fn surviving_names(state: &State, rng: &mut Rng) -> BTreeMap<PathBuf, Arc<Inode>
 
 impl Disk for FaultyDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        if matches!(mode, OpenMode::Create | OpenMode::Truncate) {
+            self.state.lock().one_more_change()?;
+        }
         let real = StdDisk.open(path, mode)?;
         let known = self.state.lock().names.get(path).cloned();
         let inode = match known {
@@ -190,12 +212,14 @@ impl Disk for FaultyDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.state.lock().one_more_change()?;
         StdDisk.rename(from, to)?;
         self.change_name(NameChange::Rename(from.to_path_buf(), to.to_path_buf()));
         Ok(())
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.state.lock().one_more_change()?;
         StdDisk.remove_file(path)?;
         self.change_name(NameChange::Remove(path.to_path_buf()));
         Ok(())
@@ -211,6 +235,7 @@ impl Disk for FaultyDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.one_more_change()?;
         let changes = std::mem::take(&mut state.name_changes);
         for change in changes {
             if change.dir() == Some(dir) {
@@ -224,6 +249,10 @@ impl Disk for FaultyDisk {
 
     fn modified_ms(&self, path: &Path) -> io::Result<i64> {
         StdDisk.modified_ms(path)
+    }
+
+    fn set_modified_ms(&self, path: &Path, modified: i64) -> io::Result<()> {
+        StdDisk.set_modified_ms(path, modified)
     }
 }
 
@@ -254,6 +283,7 @@ impl DiskFile for FaultyFile {
     }
 
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.state.lock().one_more_change()?;
         let mut bytes = parts.iter().flat_map(|part| part.iter().copied()).collect::<Vec<_>>();
         let whole = bytes.len();
         bytes.truncate(self.room(whole));
@@ -269,6 +299,7 @@ impl DiskFile for FaultyFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.state.lock().one_more_change()?;
         self.real.set_len(len)?;
         let len = usize::try_from(len).map_err(io::Error::other)?;
         self.inode.content.lock().changes.push(Change::SetLen(len));
@@ -285,6 +316,7 @@ impl DiskFile for FaultyFile {
 
     /// Nothing is really synced: the model decides what survives, and tests are quick.
     fn sync(&self) -> io::Result<()> {
+        self.state.lock().one_more_change()?;
         if self.state.lock().sync_fails {
             return Err(io::Error::other("sync failed"));
         }

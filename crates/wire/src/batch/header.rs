@@ -1,6 +1,9 @@
 //! The 61-byte header of a v2 batch.
 
-use super::{BatchError, HEADER_LEN, LOG_OVERHEAD, MAGIC_OFFSET, MAGIC_V2, NO_PRODUCER_ID};
+use super::{BatchError, HEADER_LEN, LOG_OVERHEAD, MAGIC_OFFSET, MAGIC_V2, NO_PRODUCER_ID, NO_TIMESTAMP};
+
+/// Length field of a batch without records: its header after the field itself.
+const EMPTY_LENGTH: i32 = 49;
 
 const COMPRESSION_MASK: i16 = 0x07;
 const TIMESTAMP_TYPE_MASK: i16 = 0x08;
@@ -228,6 +231,20 @@ impl BatchHeader {
     #[must_use]
     pub fn delete_horizon_ms(&self) -> Option<i64> {
         (self.attributes & DELETE_HORIZON_MASK != 0).then_some(self.base_timestamp)
+    }
+
+    /// Says when its tombstones or marker may go. Timestamps of its records count from there: the caller rewrites them.
+    pub fn set_delete_horizon_ms(&mut self, horizon: i64) {
+        self.attributes |= DELETE_HORIZON_MASK;
+        self.base_timestamp = horizon;
+    }
+
+    /// Makes it the header of a batch without records that stands for the same offsets and sequences.
+    pub fn clear_records(&mut self) {
+        self.attributes &= !(COMPRESSION_MASK | DELETE_HORIZON_MASK);
+        self.batch_length = EMPTY_LENGTH;
+        self.base_timestamp = NO_TIMESTAMP;
+        self.record_count = 0;
     }
 
     /// Sets codec and timestamp type, keeps the other attribute bits.

@@ -18,6 +18,14 @@ const TOPIC: &[Operation] = &[
     Operation::AlterConfigs,
 ];
 
+const GROUP: &[Operation] = &[
+    Operation::Read,
+    Operation::Describe,
+    Operation::Delete,
+    Operation::DescribeConfigs,
+    Operation::AlterConfigs,
+];
+
 const CLUSTER: &[Operation] = &[
     Operation::Create,
     Operation::Alter,
@@ -31,6 +39,11 @@ const CLUSTER: &[Operation] = &[
 /// What the principal may do to the topic.
 pub fn of_topic(broker: &Broker, context: &RequestContext, topic: &str) -> i32 {
     bits(broker, context, TOPIC, Resource::Topic(topic))
+}
+
+/// What the principal may do to the group.
+pub fn of_group(broker: &Broker, context: &RequestContext, group: &str) -> i32 {
+    bits(broker, context, GROUP, Resource::Group(group))
 }
 
 /// What the principal may do to the cluster.

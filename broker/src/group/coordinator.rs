@@ -18,7 +18,7 @@ use super::classic::{Limits, Token};
 use super::log::OffsetsLog;
 use super::placement::{OFFSETS_TOPIC, partition_of};
 use super::runner::{Clock, Message, Runner};
-use super::shard::{Request, ShardAnswer, ShardConfig};
+use super::shard::{ListFilter, ListedGroup, Request, ShardAnswer, ShardConfig};
 use super::{GroupError, Str};
 use crate::clock;
 use crate::config::Config;
@@ -142,11 +142,46 @@ impl Coordinator {
         request: impl FnOnce(Token) -> Request,
     ) -> Result<ShardAnswer, GroupError> {
         let messages = self.route(group)?;
+        self.send(&messages, request).await
+    }
+
+    /// The groups of all partitions that are led here.
+    ///
+    /// # Errors
+    /// One of the partitions is not loaded yet.
+    pub async fn list(&self, filter: &ListFilter) -> Result<Vec<ListedGroup>, GroupError> {
+        let mut listed = Vec::new();
+        for messages in self.all_routes()? {
+            let request = |token| Request::List { token, filter: filter.clone() };
+            match self.send(&messages, request).await {
+                Ok(ShardAnswer::List(groups)) => listed.extend(groups),
+                // It has just moved; whoever has it now lists its groups.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(listed)
+    }
+
+    async fn send(
+        &self,
+        messages: &mpsc::Sender<Message>,
+        request: impl FnOnce(Token) -> Request,
+    ) -> Result<ShardAnswer, GroupError> {
         let token = Token(self.tokens.fetch_add(1, Ordering::Relaxed));
         let (reply, answer) = oneshot::channel();
         let message = Message::Ask(token, Box::new(request(token)), reply);
         messages.send(message).await.map_err(|_| GroupError::NotCoordinator)?;
         answer.await.map_err(|_| GroupError::NotCoordinator)
+    }
+
+    fn all_routes(&self) -> Result<Vec<mpsc::Sender<Message>>, GroupError> {
+        let routes = self.routes.lock();
+        let open = routes.hosted.values().filter(|hosted| !hosted.messages.is_closed());
+        let ready = open.map(|hosted| {
+            let ready = hosted.ready.load(Ordering::Acquire);
+            if ready { Ok(hosted.messages.clone()) } else { Err(GroupError::LoadInProgress) }
+        });
+        ready.collect()
     }
 
     fn route(&self, group: &str) -> Result<mpsc::Sender<Message>, GroupError> {

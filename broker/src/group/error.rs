@@ -17,6 +17,9 @@ pub enum GroupError {
     /// The group has `group.max.size` members.
     #[error("the group has reached its maximum size")]
     GroupMaxSizeReached,
+    /// The group's members consume the topic whose offsets are to go.
+    #[error("the group is subscribed to the topic")]
+    GroupSubscribedToTopic,
     /// The generation in the request is not the group's.
     #[error("the generation is not the current one")]
     IllegalGeneration,
@@ -35,6 +38,9 @@ pub enum GroupError {
     /// A dynamic member must come again with the id it was given.
     #[error("the member must rejoin with its assigned id")]
     MemberIdRequired,
+    /// The group has members.
+    #[error("the group is not empty")]
+    NonEmptyGroup,
     /// Another broker coordinates this group.
     #[error("this broker is not the coordinator")]
     NotCoordinator,
@@ -63,12 +69,14 @@ impl GroupError {
             Self::FencedInstanceId => ErrorCode::FencedInstanceId,
             Self::GroupIdNotFound => ErrorCode::GroupIdNotFound,
             Self::GroupMaxSizeReached => ErrorCode::GroupMaxSizeReached,
+            Self::GroupSubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
             Self::IllegalGeneration => ErrorCode::IllegalGeneration,
             Self::InconsistentGroupProtocol => ErrorCode::InconsistentGroupProtocol,
             Self::InvalidGroupId => ErrorCode::InvalidGroupId,
             Self::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
             Self::LoadInProgress => ErrorCode::CoordinatorLoadInProgress,
             Self::MemberIdRequired => ErrorCode::MemberIdRequired,
+            Self::NonEmptyGroup => ErrorCode::NonEmptyGroup,
             Self::NotCoordinator => ErrorCode::NotCoordinator,
             Self::OffsetMetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
             Self::RebalanceInProgress => ErrorCode::RebalanceInProgress,

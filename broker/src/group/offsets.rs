@@ -56,6 +56,15 @@ impl OffsetStore {
         self.committed.get(group).into_iter().flatten()
     }
 
+    /// Topics and partitions that a group has committed offsets for, in open transactions too.
+    pub fn indexes_of(&self, group: &Str) -> BTreeSet<TopicIndex> {
+        let committed = self.of_group(group).flat_map(|(topic, partitions)| {
+            partitions.keys().map(move |partition| (topic.clone(), *partition))
+        });
+        let pending = self.pending.values().flat_map(BTreeMap::keys);
+        committed.chain(pending.filter(|(owner, _)| owner == group).map(|(_, index)| index.clone())).collect()
+    }
+
     /// Whether a group has committed anything, in open transactions too.
     pub fn has_any(&self, group: &Str) -> bool {
         self.committed.contains_key(group)

@@ -4,6 +4,7 @@
 //! high watermark has passed its record, in log order: a failed or lost write leaves no trace but its error.
 //! The rim must append what it is given in order and report each append once.
 
+mod admin;
 mod expiry;
 mod offsets;
 #[cfg(test)]
@@ -16,11 +17,14 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 
 use super::classic::{Answer, ClassicGroup, Effects, Intent, Limits, Now, Token};
+use admin::{Asked, Removal};
+
 use super::offsets::{CommittedOffset, OffsetStore, TopicIndex};
 use super::record::GroupRecord;
 use super::timers::Timers;
 use super::{GroupError, Str, WriteResult};
 
+pub use admin::{DescribedGroup, DescribedMember, ListFilter, ListedGroup};
 pub use requests::{
     Commit, CommitPartition, Fetch, FetchedOffset, FetchedTopic, Request, ShardAnswer, WantedTopic,
 };
@@ -91,8 +95,18 @@ struct InFlight {
 enum Effect {
     Group { group: Str, intent: Intent },
     Commit { token: Token, group: Str, offsets: Vec<(TopicIndex, CommittedOffset)>, answer: ShardAnswer },
-    Remove { group: Str, offsets: Vec<TopicIndex>, removed: Option<Box<ClassicGroup>> },
+    Remove(Removal),
     Read(Fetch),
+}
+
+impl Effect {
+    fn group(&self) -> &Str {
+        match self {
+            Self::Group { group, .. } | Self::Commit { group, .. } => group,
+            Self::Remove(removal) => &removal.group,
+            Self::Read(fetch) => &fetch.group,
+        }
+    }
 }
 
 impl Shard {
@@ -131,6 +145,16 @@ impl Shard {
             Request::Leave { token, group, leaving } => self.leave(token, &group, &leaving, now, out),
             Request::Commit(commit) => self.commit(commit, now, out),
             Request::Fetch(fetch) => self.fetch(fetch, now, out),
+            Request::List { token, filter } => {
+                out.answers.push((token, ShardAnswer::List(self.list(&filter))));
+            }
+            Request::Describe { token, group } => {
+                out.answers.push((token, ShardAnswer::Describe(self.describe(&group))));
+            }
+            Request::Delete { token, group } => self.delete(token, &group, now, out),
+            Request::DeleteOffsets { token, group, partitions } => {
+                self.delete_offsets(token, &group, partitions, now, out);
+            }
         }
     }
 
@@ -270,7 +294,10 @@ impl Shard {
                     let answer = ShardAnswer::Fetch(Err(GroupError::CoordinatorNotAvailable));
                     out.answers.push((fetch.token, answer));
                 }
-                Effect::Remove { .. } => {}
+                Effect::Remove(removal) => {
+                    // Should it be written after all, it is nobody's business any more.
+                    out.answers.extend(removal.asked.clone().failure(GroupError::CoordinatorNotAvailable));
+                }
             }
         }
     }
@@ -287,7 +314,7 @@ impl Shard {
                 self.written(&group, intent, Ok(()), now, out);
             }
             Effect::Group { group, .. } => {
-                self.with_group(&group, now, out, |group, _| group.set_persisted());
+                self.with_group(&group, now, out, |group, _| group.set_persisted(true));
             }
             Effect::Commit { token, group, offsets, answer } => {
                 let last_offset = write.last_offset.unwrap_or_default();
@@ -296,10 +323,12 @@ impl Shard {
                     out.answers.push((token, answer));
                 }
             }
-            Effect::Remove { group, offsets, .. } => {
-                for index in &offsets {
-                    self.offsets.remove(&group, index);
+            Effect::Remove(mut removal) => {
+                if write.timed_out {
+                    removal.asked = Asked::Nobody;
                 }
+                let last_offset = write.last_offset.unwrap_or_default();
+                out.answers.extend(self.on_removed(removal, last_offset));
             }
             Effect::Read(fetch) if !write.timed_out => self.read(&fetch, out),
             Effect::Read(_) => {}
@@ -311,12 +340,10 @@ impl Shard {
             Effect::Group { group, intent } => self.written(&group, intent, Err(error), now, out),
             Effect::Commit { token, .. } => out.answers.push((token, ShardAnswer::Commit(Err(error)))),
             Effect::Read(fetch) => out.answers.push((fetch.token, ShardAnswer::Fetch(Err(error)))),
-            Effect::Remove { group, removed, .. } => {
-                // The log still has it; the next sweep tries again.
-                tracing::warn!(%group, %error, "expired state was not removed");
-                if let Some(removed) = removed {
-                    self.groups.entry(group).or_insert(*removed);
-                }
+            Effect::Remove(Removal { group, asked, .. }) => {
+                // What has expired is tried again by the next sweep.
+                tracing::warn!(%group, %error, "state was not removed");
+                out.answers.extend(asked.failure(error));
             }
         }
     }

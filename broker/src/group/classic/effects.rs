@@ -33,6 +33,13 @@ pub struct Limits {
     pub max_size: usize,
 }
 
+impl Limits {
+    /// Whether a member may ask for this session timeout, in milliseconds.
+    pub fn allows_session(&self, timeout_ms: i32) -> bool {
+        (self.min_session_timeout_ms..=self.max_session_timeout_ms).contains(&timeout_ms)
+    }
+}
+
 /// How long a join of a new member is parked before the member is taken for dead: its client may have gone
 /// unnoticed while nothing is read from its connection.
 pub const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 300_000;

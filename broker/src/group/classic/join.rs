@@ -11,8 +11,7 @@ use crate::group::{GroupError, Str, WriteResult};
 impl ClassicGroup {
     /// Handles JoinGroup. The answer may come with a later event.
     pub fn join(&mut self, request: Join, limits: &Limits, now: Now, out: &mut Effects) {
-        let session = limits.min_session_timeout_ms..=limits.max_session_timeout_ms;
-        let refused = if !session.contains(&request.session_timeout_ms) {
+        let refused = if !limits.allows_session(request.session_timeout_ms) {
             Some((request.member_id.clone(), GroupError::InvalidSessionTimeout))
         } else if self.state == State::Dead {
             Some((request.member_id.clone(), GroupError::CoordinatorNotAvailable))

@@ -55,6 +55,19 @@ pub enum State {
     Dead,
 }
 
+impl State {
+    /// As it is called on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::PreparingRebalance => "PreparingRebalance",
+            Self::CompletingRebalance => "CompletingRebalance",
+            Self::Stable => "Stable",
+            Self::Dead => "Dead",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     /// The member's heartbeat is overdue.
@@ -194,9 +207,9 @@ impl ClassicGroup {
         }
     }
 
-    /// The log holds a record of it.
-    pub fn set_persisted(&mut self) {
-        self.persisted = true;
+    /// The log holds a record of it, or holds none any more.
+    pub fn set_persisted(&mut self, persisted: bool) {
+        self.persisted = persisted;
     }
 
     /// The group is coordinated elsewhere from now on: whoever waits here is told `error`.

@@ -1,8 +1,8 @@
 //! OffsetCommit and OffsetFetch.
 
 use super::{
-    Commands, Commit, CommitPartition, Effect, Fetch, FetchedOffset, FetchedTopic, Shard, ShardAnswer,
-    WantedTopic,
+    Commands, Commit, CommitPartition, Effect, Fetch, FetchedOffset, FetchedTopic, Removal, Shard,
+    ShardAnswer, WantedTopic,
 };
 use crate::group::classic::{ClassicGroup, Identity, Now};
 use crate::group::offsets::{CommittedOffset, TopicIndex};
@@ -61,7 +61,7 @@ impl Shard {
 
     pub(super) fn fetch(&mut self, fetch: Fetch, now: Now, out: &mut Commands) {
         let concerns = |effect: &Effect| match effect {
-            Effect::Commit { group, .. } | Effect::Remove { group, .. } => *group == fetch.group,
+            Effect::Commit { group, .. } | Effect::Remove(Removal { group, .. }) => *group == fetch.group,
             Effect::Group { .. } | Effect::Read(_) => false,
         };
         if fetch.require_stable && self.in_flight.iter().any(|write| concerns(&write.effect)) {
@@ -116,8 +116,8 @@ impl Shard {
                 let told = commit.knows_group_id_not_found;
                 return Err(if told { GroupError::GroupIdNotFound } else { GroupError::IllegalGeneration });
             }
-            let group = ClassicGroup::new(commit.group.clone(), now);
-            self.groups.insert(commit.group.clone(), group);
+            // It comes into being with its first offset.
+            return Ok(());
         }
         let from = Identity { member_id: &commit.member_id, instance_id: commit.instance_id.as_ref() };
         let check = |group: &mut ClassicGroup| group.check_commit(from, commit.generation, now);

@@ -31,6 +31,8 @@ enum Event {
     Sync { group: usize, member: usize },
     Leave { group: usize, member: usize },
     Commit { group: usize, member: Option<usize>, partition: i32, offset: i64 },
+    Delete { group: usize },
+    Forget { group: usize, partition: i32 },
     Pass { ms: i64 },
     Progress { records: usize },
     Disk { works: bool },
@@ -43,6 +45,8 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(group, member, instance)| Event::Join { group, member, instance }),
         4 => (group.clone(), 0..4_usize).prop_map(|(group, member)| Event::Sync { group, member }),
         1 => (group.clone(), 0..4_usize).prop_map(|(group, member)| Event::Leave { group, member }),
+        1 => group.clone().prop_map(|group| Event::Delete { group }),
+        1 => (group.clone(), 0..3_i32).prop_map(|(group, partition)| Event::Forget { group, partition }),
         4 => (group, prop::option::of(0..4_usize), 0..3_i32, 0..1_000_i64)
             .prop_map(|(group, member, partition, offset)| Event::Commit { group, member, partition, offset }),
         3 => (1..60_i64).prop_map(|ms| Event::Pass { ms }),
@@ -207,6 +211,15 @@ impl Model {
                     partitions: vec![entry],
                 };
                 self.request(Request::Commit(commit))
+            }
+            Event::Delete { group } => {
+                let token = self.token(*group);
+                self.request(Request::Delete { token, group: GROUPS[*group].into() })
+            }
+            Event::Forget { group, partition } => {
+                let token = self.token(*group);
+                let partitions = vec![("t".into(), *partition)];
+                self.request(Request::DeleteOffsets { token, group: GROUPS[*group].into(), partitions })
             }
             Event::Pass { ms } => {
                 self.clock += ms;

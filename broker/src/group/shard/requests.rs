@@ -2,11 +2,11 @@
 
 use ottla_wire::Uuid;
 
-use super::{Commands, Shard};
+use super::{Commands, DescribedGroup, ListFilter, ListedGroup, Shard};
 use crate::group::classic::{
     ClassicGroup, Identity, Join, JoinRefused, Joined, Leaving, Now, Sync, Synced, Token,
 };
-use crate::group::offsets::CommittedOffset;
+use crate::group::offsets::{CommittedOffset, TopicIndex};
 use crate::group::{GroupError, Str};
 
 /// A request to the coordinator of a group.
@@ -52,6 +52,36 @@ pub enum Request {
     Commit(Commit),
     /// OffsetFetch, of one group.
     Fetch(Fetch),
+    /// ListGroups, of one partition.
+    List {
+        /// Whom to answer.
+        token: Token,
+        /// Which groups.
+        filter: ListFilter,
+    },
+    /// DescribeGroups, of one group.
+    Describe {
+        /// Whom to answer.
+        token: Token,
+        /// The group's id.
+        group: Str,
+    },
+    /// DeleteGroups, of one group.
+    Delete {
+        /// Whom to answer.
+        token: Token,
+        /// The group's id.
+        group: Str,
+    },
+    /// OffsetDelete, for topics that exist.
+    DeleteOffsets {
+        /// Whom to answer.
+        token: Token,
+        /// The group's id.
+        group: Str,
+        /// What shall be forgotten.
+        partitions: Vec<TopicIndex>,
+    },
 }
 
 /// OffsetCommit for topics that exist.
@@ -153,10 +183,24 @@ pub enum ShardAnswer {
     Commit(Result<Vec<Result<(), GroupError>>, GroupError>),
     /// To OffsetFetch.
     Fetch(Result<Vec<FetchedTopic>, GroupError>),
+    /// To ListGroups.
+    List(Vec<ListedGroup>),
+    /// To DescribeGroups; none: there is no such group.
+    Describe(Option<DescribedGroup>),
+    /// To DeleteGroups.
+    Delete(Result<(), GroupError>),
+    /// To OffsetDelete: the fate of each.
+    DeleteOffsets(Result<Vec<Result<(), GroupError>>, GroupError>),
 }
 
 impl Shard {
     pub(super) fn join(&mut self, id: &Str, join: Join, now: Now, out: &mut Commands) {
+        if !self.config.limits.allows_session(join.session_timeout_ms) {
+            // Not a reason for a group to come into being.
+            let refused = JoinRefused { member_id: join.member_id, error: GroupError::InvalidSessionTimeout };
+            out.answers.push((join.token, ShardAnswer::Join(Err(refused))));
+            return;
+        }
         if join.member_id.is_empty() {
             self.groups.entry(id.clone()).or_insert_with(|| ClassicGroup::new(id.clone(), now));
         } else if !self.groups.contains_key(id) {

@@ -1,5 +1,7 @@
 //! Scenarios of a whole partition: what is seen before and after the log is safe, expiry, replay.
 
+mod admin;
+
 use std::collections::HashMap;
 
 use bytes::Bytes;

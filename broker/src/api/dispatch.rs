@@ -96,7 +96,10 @@ apis! {
     ApiVersions: ApiVersionsRequest => api_versions,
     CreateTopics: CreateTopicsRequest => create_topics,
     DeleteTopics: DeleteTopicsRequest => delete_topics,
+    DeleteRecords: DeleteRecordsRequest => delete_records,
     InitProducerId: InitProducerIdRequest => init_producer_id,
+    OffsetForLeaderEpoch: OffsetForLeaderEpochRequest => offset_for_leader_epoch,
+    DescribeLogDirs: DescribeLogDirsRequest => describe_log_dirs,
     CreatePartitions: CreatePartitionsRequest => create_partitions,
     DeleteGroups: DeleteGroupsRequest => delete_groups,
     IncrementalAlterConfigs: IncrementalAlterConfigsRequest => incremental_alter_configs,
@@ -104,6 +107,7 @@ apis! {
     DescribeQuorum: DescribeQuorumRequest => describe_quorum,
     DescribeCluster: DescribeClusterRequest => describe_cluster,
     DescribeConfigs: DescribeConfigsRequest => describe_configs,
+    DescribeProducers: DescribeProducersRequest => describe_producers,
     DescribeTopicPartitions: DescribeTopicPartitionsRequest => describe_topic_partitions,
 }
 

@@ -18,6 +18,9 @@ pub enum PartitionError {
     /// The offset is not in the log.
     #[error("offset {0} is out of range")]
     OffsetOutOfRange(Offset),
+    /// Records of a topic that is only compacted are not deleted by offset.
+    #[error("the topic is compacted and not deleted from")]
+    Compacted,
     /// The log directory is offline, or the log failed right now.
     #[error("storage: {0}")]
     Storage(String),
@@ -31,6 +34,7 @@ impl PartitionError {
             Self::FencedLeaderEpoch(_) => ErrorCode::FencedLeaderEpoch,
             Self::UnknownLeaderEpoch(_) => ErrorCode::UnknownLeaderEpoch,
             Self::OffsetOutOfRange(_) => ErrorCode::OffsetOutOfRange,
+            Self::Compacted => ErrorCode::PolicyViolation,
             Self::Storage(_) => ErrorCode::KafkaStorageError,
         }
     }

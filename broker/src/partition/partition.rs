@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ottla_log::{
-    AbortedTxn, AppendError, Appended, LeaderEpoch, Log, LogConfig, LogError, Offset, Origin, TimestampMs,
+    AbortedTxn, ActiveProducer, AppendError, Appended, LeaderEpoch, Log, LogConfig, LogError, Offset, Origin, TimestampMs,
     TimestampOffset,
 };
 use ottla_wire::{Records, Uuid};
@@ -334,6 +334,40 @@ impl Partition {
         self.log.read().as_ref().and_then(|log| log.end_offset_for_epoch(epoch))
     }
 
+    /// The producers that the log remembers.
+    ///
+    /// # Errors
+    /// This broker does not lead, or the directory failed.
+    pub fn active_producers(&self) -> Result<Vec<ActiveProducer>, PartitionError> {
+        self.check_leader(-1)?;
+        let guard = self.log.read();
+        Ok(self.open(&guard)?.active_producers())
+    }
+
+    /// Hides the records below `before`, or all that are committed; returns the log start. Its checkpoint is to be
+    /// written then.
+    ///
+    /// # Errors
+    /// This broker does not lead, the topic is only compacted, or the offset is not in `0..=` the high watermark.
+    pub fn delete_records(&self, before: Option<Offset>) -> Result<Offset, PartitionError> {
+        let mut guard = self.log.write();
+        self.check_leader(-1)?;
+        self.open(&guard)?;
+        let log = guard.as_mut().ok_or(PartitionError::NotLeader)?;
+        let config = log.config();
+        if config.compact && !config.delete {
+            return Err(PartitionError::Compacted);
+        }
+        let high_watermark = self.high_watermark();
+        let before = before.unwrap_or(high_watermark);
+        if before < Offset::ZERO || before > high_watermark {
+            return Err(PartitionError::OffsetOutOfRange(before));
+        }
+        log.advance_start_offset(before).inspect_err(|error| self.judge(error))?;
+        self.advance(log, 0);
+        Ok(log.start_offset())
+    }
+
     /// Checks the leader epoch that a client believes in; -1 means that it does not care.
     ///
     /// # Errors
@@ -341,7 +375,7 @@ impl Partition {
     pub fn check_leader(&self, client_epoch: i32) -> Result<(), PartitionError> {
         let leadership = self.leadership.load();
         match client_epoch {
-            e if e >= 0 && e < leadership.epoch => Err(PartitionError::FencedLeaderEpoch(e)),
+            e if e != -1 && e < leadership.epoch => Err(PartitionError::FencedLeaderEpoch(e)),
             e if e > leadership.epoch => Err(PartitionError::UnknownLeaderEpoch(e)),
             _ if !leadership.here => Err(PartitionError::NotLeader),
             _ => Ok(()),

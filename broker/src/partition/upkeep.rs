@@ -46,11 +46,11 @@ impl Upkeep {
         periodic(PURGE, PURGE, |partitions| partitions.purge_files(clock::now()));
         periodic(producer_check, producer_check, |partitions| partitions.expire_producers(clock::now()));
         let every = tasks.recovery_checkpoint_interval;
-        periodic(every, delay, |partitions| partitions.checkpoint(Kind::RecoveryPoint));
+        periodic(every, delay, |partitions| { partitions.checkpoint(Kind::RecoveryPoint); });
         let every = tasks.start_checkpoint_interval;
-        periodic(every, delay, |partitions| partitions.checkpoint(Kind::LogStart));
+        periodic(every, delay, |partitions| { partitions.checkpoint(Kind::LogStart); });
         let every = tasks.high_watermark_checkpoint_interval;
-        periodic(every, every, |partitions| partitions.checkpoint(Kind::HighWatermark));
+        periodic(every, every, |partitions| { partitions.checkpoint(Kind::HighWatermark); });
     }
 }
 
@@ -148,8 +148,14 @@ impl Partitions {
         }
     }
 
-    fn checkpoint(&self, kind: Kind) {
+    /// Writes the log starts down now; whether every directory in good health took them.
+    pub fn checkpoint_log_starts(&self) -> bool {
+        self.checkpoint(Kind::LogStart)
+    }
+
+    fn checkpoint(&self, kind: Kind) -> bool {
         let all = self.all();
+        let mut written = true;
         for (directory, checkpoints) in self.checkpoints.lock().iter_mut() {
             if directory.is_offline() {
                 continue;
@@ -161,8 +167,10 @@ impl Partitions {
             });
             if let Err(error) = kind.file(checkpoints).write(offsets.collect::<BTreeMap<_, _>>()) {
                 warn!(directory = %directory.path().display(), ?kind, %error, "checkpoint not written");
+                written = false;
             }
         }
+        written
     }
 
     /// Closes everything for good: flush, producer snapshots, checkpoints, and the mark of a clean shutdown where all

@@ -29,5 +29,5 @@ mod validate;
 
 pub use config::{CompressionLevels, CompressionType, LogConfig};
 pub use error::{AppendError, LogError, ReadError, RecordError};
-pub use log::{AbortedTxn, Appended, Flush, Log, Opening, Origin, Slice, TimestampOffset};
+pub use log::{AbortedTxn, ActiveProducer, Appended, Flush, Log, Opening, Origin, Slice, TimestampOffset};
 pub use types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};

@@ -28,7 +28,7 @@ use crate::config::LogConfig;
 use crate::disk::Disk;
 use crate::epochs::Epochs;
 use crate::error::LogError;
-use crate::producer::{ProducerStates, Snapshots};
+use crate::producer::{ProducerEntry, ProducerStates, Snapshots};
 use crate::segment::Segment;
 use crate::types::{LeaderEpoch, Offset, TimestampMs};
 use ottla_wire::Records;
@@ -117,6 +117,23 @@ pub struct AbortedTxn {
     pub last_stable_offset: Offset,
 }
 
+/// An idempotent producer as the log remembers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Its id.
+    pub producer_id: i64,
+    /// Its newest epoch.
+    pub epoch: i16,
+    /// Sequence of its last record, -1 if none is known.
+    pub last_sequence: i32,
+    /// Timestamp of its last batch, -1 if none is known.
+    pub last_timestamp: TimestampMs,
+    /// Epoch of the coordinator that wrote its last marker, -1 if none did.
+    pub coordinator_epoch: i32,
+    /// First offset of its open transaction.
+    pub txn_start: Option<Offset>,
+}
+
 /// One partition's log. See the module for what the caller must do about locks and time.
 #[derive(Debug)]
 pub struct Log {
@@ -194,6 +211,20 @@ impl Log {
     #[must_use]
     pub fn producer_count(&self) -> usize {
         self.producers.len()
+    }
+
+    /// The producers remembered, by id.
+    #[must_use]
+    pub fn active_producers(&self) -> Vec<ActiveProducer> {
+        let active = |entry: ProducerEntry| ActiveProducer {
+            producer_id: entry.producer_id,
+            epoch: entry.epoch,
+            last_sequence: entry.last_sequence(),
+            last_timestamp: TimestampMs(entry.last_timestamp),
+            coordinator_epoch: entry.coordinator_epoch,
+            txn_start: entry.current_txn_first_offset.map(Offset),
+        };
+        self.producers.entries().into_iter().map(active).collect()
     }
 
     /// Newest leader epoch that wrote here.

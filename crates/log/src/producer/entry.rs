@@ -57,6 +57,11 @@ impl ProducerEntry {
         }
     }
 
+    /// Sequence of its last record, -1 if no batch is remembered.
+    pub(crate) fn last_sequence(&self) -> i32 {
+        self.batches().last().map_or(NO_SEQUENCE, |batch| batch.last_sequence)
+    }
+
     fn batches(&self) -> &[BatchMeta] {
         self.batches.get(..self.count).unwrap_or_default()
     }

@@ -1,0 +1,101 @@
+//! DescribeLogDirs (35): what lies in each log directory, and how much room its file system has (KIP-113, KIP-827).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use ottla_wire::messages::describe_log_dirs_response::{
+    DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
+};
+use ottla_wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+use ottla_wire::{ErrorCode, Str};
+use tracing::warn;
+
+use super::RequestContext;
+use crate::broker::Broker;
+use crate::partition::{LogDirectory, Partition};
+use crate::security::{Operation, Resource};
+
+/// The partitions asked for; `None` means all.
+type Asked = Option<BTreeSet<(Str, i32)>>;
+
+/// Looks into every directory; one that failed is told as such.
+pub async fn handle(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    request: DescribeLogDirsRequest,
+) -> DescribeLogDirsResponse {
+    if !broker.allows(context, Operation::Describe, Resource::Cluster) {
+        let error_code = ErrorCode::ClusterAuthorizationFailed.code();
+        return DescribeLogDirsResponse { error_code, ..Default::default() };
+    }
+    let asked: Asked = request.topics.map(|topics| {
+        let indexes = topics.into_iter().flat_map(|topic| {
+            let name = topic.topic;
+            topic.partitions.into_iter().map(move |index| (name.clone(), index))
+        });
+        indexes.collect()
+    });
+    let partitions = Arc::clone(&broker.partitions);
+    let look = move || {
+        let all = partitions.all();
+        partitions.directories().iter().map(|directory| describe(directory, &all, &asked)).collect()
+    };
+    match tokio::task::spawn_blocking(look).await {
+        Ok(results) => DescribeLogDirsResponse { results, ..Default::default() },
+        Err(_) => DescribeLogDirsResponse {
+            error_code: ErrorCode::UnknownServerError.code(),
+            ..Default::default()
+        },
+    }
+}
+
+fn describe(directory: &Arc<LogDirectory>, all: &[Arc<Partition>], asked: &Asked) -> DescribeLogDirsResult {
+    let log_dir = Str::from(directory.path().to_string_lossy().into_owned());
+    let space = if directory.is_offline() { None } else { space(directory.path()) };
+    let Some((total_bytes, usable_bytes)) = space else {
+        return DescribeLogDirsResult {
+            error_code: ErrorCode::KafkaStorageError.code(),
+            log_dir,
+            ..Default::default()
+        };
+    };
+    let mut topics: BTreeMap<Str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
+    for partition in all.iter().filter(|partition| Arc::ptr_eq(partition.directory(), directory)) {
+        let name = partition.name();
+        let key = (name.topic.clone(), name.partition);
+        if asked.as_ref().is_none_or(|asked| asked.contains(&key)) {
+            topics.entry(key.0).or_default().push(row(partition));
+        }
+    }
+    let topics = topics.into_iter().map(|(name, mut partitions)| {
+        partitions.sort_by_key(|partition| partition.partition_index);
+        DescribeLogDirsTopic { name, partitions, ..Default::default() }
+    });
+    DescribeLogDirsResult {
+        log_dir,
+        topics: topics.collect(),
+        total_bytes,
+        usable_bytes,
+        ..Default::default()
+    }
+}
+
+fn row(partition: &Partition) -> DescribeLogDirsPartition {
+    let lag = partition.high_watermark().0 - partition.log_end_offset().0;
+    DescribeLogDirsPartition {
+        partition_index: partition.name().partition,
+        partition_size: i64::try_from(partition.size()).unwrap_or(i64::MAX),
+        offset_lag: lag.max(0),
+        ..Default::default()
+    }
+}
+
+/// Size of the file system and what of it can be written, in bytes.
+fn space(path: &Path) -> Option<(i64, i64)> {
+    let stat = rustix::fs::statvfs(path)
+        .inspect_err(|error| warn!(directory = %path.display(), %error, "file system cannot be asked"))
+        .ok()?;
+    let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(stat.f_frsize)).unwrap_or(i64::MAX);
+    Some((bytes(stat.f_blocks), bytes(stat.f_bavail)))
+}

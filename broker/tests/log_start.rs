@@ -1,5 +1,10 @@
 //! DeleteRecords, OffsetForLeaderEpoch, DescribeProducers and DescribeLogDirs.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "a test may fail where it likes")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test may fail where it likes"
+)]
 
 mod common;
 

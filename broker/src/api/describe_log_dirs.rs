@@ -43,10 +43,9 @@ pub async fn handle(
     };
     match tokio::task::spawn_blocking(look).await {
         Ok(results) => DescribeLogDirsResponse { results, ..Default::default() },
-        Err(_) => DescribeLogDirsResponse {
-            error_code: ErrorCode::UnknownServerError.code(),
-            ..Default::default()
-        },
+        Err(_) => {
+            DescribeLogDirsResponse { error_code: ErrorCode::UnknownServerError.code(), ..Default::default() }
+        }
     }
 }
 

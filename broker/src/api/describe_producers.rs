@@ -66,8 +66,11 @@ fn row(partition_index: i32, found: Result<Vec<ActiveProducer>, Refusal>) -> Par
             active_producers: producers.into_iter().map(state).collect(),
             ..Default::default()
         },
-        Err((code, error_message)) => {
-            PartitionResponse { partition_index, error_code: code.code(), error_message, ..Default::default() }
-        }
+        Err((code, error_message)) => PartitionResponse {
+            partition_index,
+            error_code: code.code(),
+            error_message,
+            ..Default::default()
+        },
     }
 }

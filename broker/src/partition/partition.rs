@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ottla_log::{
-    AbortedTxn, ActiveProducer, AppendError, Appended, LeaderEpoch, Log, LogConfig, LogError, Offset, Origin, TimestampMs,
-    TimestampOffset,
+    AbortedTxn, ActiveProducer, AppendError, Appended, LeaderEpoch, Log, LogConfig, LogError, Offset, Origin,
+    TimestampMs, TimestampOffset,
 };
 use ottla_wire::{Records, Uuid};
 use parking_lot::RwLock;

@@ -46,11 +46,17 @@ impl Upkeep {
         periodic(PURGE, PURGE, |partitions| partitions.purge_files(clock::now()));
         periodic(producer_check, producer_check, |partitions| partitions.expire_producers(clock::now()));
         let every = tasks.recovery_checkpoint_interval;
-        periodic(every, delay, |partitions| { partitions.checkpoint(Kind::RecoveryPoint); });
+        periodic(every, delay, |partitions| {
+            partitions.checkpoint(Kind::RecoveryPoint);
+        });
         let every = tasks.start_checkpoint_interval;
-        periodic(every, delay, |partitions| { partitions.checkpoint(Kind::LogStart); });
+        periodic(every, delay, |partitions| {
+            partitions.checkpoint(Kind::LogStart);
+        });
         let every = tasks.high_watermark_checkpoint_interval;
-        periodic(every, every, |partitions| { partitions.checkpoint(Kind::HighWatermark); });
+        periodic(every, every, |partitions| {
+            partitions.checkpoint(Kind::HighWatermark);
+        });
     }
 }
 

@@ -30,3 +30,11 @@ def topics(bootstrap: str, *arguments: str) -> str:
 
 def configs(bootstrap: str, *arguments: str) -> str:
     return tool("kafka.admin.ConfigCommand", "--bootstrap-server", bootstrap, *arguments)
+
+
+def consumer_groups(bootstrap: str, *arguments: str) -> str:
+    """What kafka-consumer-groups says, also when it refuses: it ends with 0 after some failures and with 1 after others."""
+    main = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+    command = java(main, "--bootstrap-server", bootstrap, *arguments)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    return done.stdout + done.stderr

@@ -31,12 +31,17 @@ struct Entry {
 pub async fn handle(
     broker: &Arc<Broker>,
     context: &RequestContext,
-    request: OffsetCommitRequest,
+    mut request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
     if !broker.allows(context, Operation::Read, Resource::Group(&request.group_id)) {
         return respond(&request, &refused(&request, ErrorCode::GroupAuthorizationFailed));
     }
-    let (mut entries, accepted) = examine(broker, context, &request);
+    let image = broker.image();
+    // Of a topic about which nothing is said nothing is answered.
+    request
+        .topics
+        .retain(|topic| !topic.partitions.is_empty() || find_topic(broker, context, &image, topic).is_err());
+    let (mut entries, accepted) = examine(broker, context, &image, &request);
     if !accepted.is_empty() {
         let fates = commit(broker, context, &request, accepted).await;
         let mut fates = fates.into_iter();
@@ -51,12 +56,12 @@ pub async fn handle(
 fn examine(
     broker: &Broker,
     context: &RequestContext,
+    image: &MetadataImage,
     request: &OffsetCommitRequest,
 ) -> (Vec<Entry>, Vec<CommitPartition>) {
-    let image = broker.image();
     let (mut entries, mut accepted) = (Vec::new(), Vec::new());
     for (index, topic) in request.topics.iter().enumerate() {
-        let found = find_topic(broker, context, &image, topic);
+        let found = find_topic(broker, context, image, topic);
         for partition in &topic.partitions {
             let fate = match &found {
                 Err(error) => Some(*error),

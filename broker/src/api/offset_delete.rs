@@ -78,7 +78,11 @@ fn examine(
                 ErrorCode::None
             }
         };
-        topics.push(response(topic, judge));
+        // Of a topic about which nothing is asked nothing is answered.
+        let asks_nothing = topic.partitions.is_empty() && allowed && image.topics.by_name(&name).is_some();
+        if !asks_nothing {
+            topics.push(response(topic, judge));
+        }
     }
     (topics, accepted)
 }

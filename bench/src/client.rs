@@ -48,7 +48,7 @@ impl ConsumerContext for Complaints {}
 /// Where the cluster is, and what else every client is told (`key=value`).
 #[derive(Debug, Clone, clap::Args)]
 pub struct Target {
-    /// Brokers to start from, host:port[,host:port]
+    /// Brokers to start from, host:port, with commas between
     #[arg(long, default_value = "127.0.0.1:9092")]
     pub bootstrap: String,
     /// A setting of librdkafka for every client, key=value

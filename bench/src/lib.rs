@@ -5,7 +5,9 @@
 //! the input and output around them.
 
 pub mod client;
+pub mod compare;
 pub mod judge;
+pub mod load;
 pub mod plot;
 pub mod record;
 pub mod schedule;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Latencies are kept from 1 µs up to this many µs (an hour); what takes longer counts as an hour.
 const LONGEST: u64 = 3_600_000_000;
@@ -31,7 +31,7 @@ struct Second {
 }
 
 /// One second, for the report. Milliseconds.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Row {
     /// Seconds since the start.
     pub second: usize,
@@ -52,7 +52,7 @@ pub struct Row {
 }
 
 /// Percentiles in milliseconds.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "percentiles name themselves")]
 pub struct Percentiles {
     pub p50_ms: f64,

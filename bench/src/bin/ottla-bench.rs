@@ -1,2 +1,44 @@
-//! Soon.
-fn main() {}
+//! `ottla-bench`: Apache Kafka and ours in turn, under the same load.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use ottla_bench::{compare, load};
+
+/// Measures Apache Kafka and Ottla in turn on this machine and prints medians and ratios.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Apache Kafka and Ottla in turn
+    Run(compare::Options),
+    /// One load: writes; prints JSON
+    Pour(load::Options),
+    /// One load: reads a topic; prints JSON
+    Drain(load::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(options) => compare::run(options).map(|results| print!("{}", results.table())),
+        Command::Pour(options) => load::pour(&options).and_then(|outcome| print(&outcome)),
+        Command::Drain(options) => load::drain(&options).and_then(|outcome| print(&outcome)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ottla-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(outcome: &load::Outcome) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string(outcome)?);
+    Ok(())
+}

@@ -31,7 +31,7 @@ pub struct Options {
     /// Which cluster
     #[command(flatten)]
     pub target: Target,
-    /// Topic to write to; made if it is not there [default: verify-SEED]
+    /// Topic to write to; made if it is not there (default: verify-SEED)
     #[arg(long)]
     pub topic: Option<String>,
     /// Partitions of the topic, if it is made
@@ -64,7 +64,7 @@ pub struct Options {
     /// Seconds that each may take after that: the last acknowledgements, the groups, reading the log
     #[arg(long, default_value_t = 60.0)]
     pub patience: f64,
-    /// Which records go where; the name of the run [default: from the clock]
+    /// Which records go where; the name of the run (default: from the clock)
     #[arg(long)]
     pub seed: Option<u64>,
     /// Compression of the producers

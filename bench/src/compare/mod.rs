@@ -1,0 +1,274 @@
+//! Apache Kafka and ours in turn, under the same load.
+
+mod first_ack;
+mod node;
+mod results;
+pub mod usage;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+pub use self::node::{Kind, Programs};
+use self::node::{Node, prepared};
+use self::results::Side;
+pub use self::results::{Measure, Results};
+use self::usage::MemoryPeak;
+use crate::load::Outcome;
+
+/// Bytes of a GiB.
+const GIB: f64 = 1_073_741_824.0;
+/// CPUs of the broker and of the generator, where each has one.
+const BROKER_CPU: usize = 0;
+const GENERATOR_CPU: usize = 1;
+/// How long a broker may take to be ready.
+const READY: Duration = Duration::from_secs(60);
+/// On tmpfs, each partition keeps so much.
+const BOUNDED: [&str; 4] =
+    ["retention.bytes=67108864", "segment.bytes=33554432", "file.delete.delay.ms=1000", "retention.ms=60000"];
+
+/// What to run.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// The brokers
+    #[command(flatten)]
+    pub programs: Programs,
+    /// How often each broker is measured, in turn
+    #[arg(long, default_value_t = 5)]
+    pub pairs: usize,
+    /// Seconds of load before anything counts, on each start of a broker
+    #[arg(long, default_value_t = 60.0)]
+    pub warm_up: f64,
+    /// Seconds of each measurement
+    #[arg(long, default_value_t = 30.0)]
+    pub seconds: f64,
+    /// One pair, short: says whether all of it works, not how fast it is
+    #[arg(long)]
+    pub quick: bool,
+    /// Rates to hold, MB/s
+    #[arg(long, value_delimiter = ',', default_values_t = [20, 40])]
+    pub rates: Vec<u32>,
+    /// Numbers of partitions
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16])]
+    pub partitions: Vec<u32>,
+    /// Milliseconds that the producer waits for more records
+    #[arg(long, default_value_t = 1.0)]
+    pub linger: f64,
+    /// Directory on a disk, for the loads at a rate
+    #[arg(long, default_value = "target/bench-data")]
+    pub disk: PathBuf,
+    /// Directory on a tmpfs, for the peak
+    #[arg(long, default_value = "/dev/shm")]
+    pub tmpfs: PathBuf,
+    /// Directory for results.json, results.md and the plots
+    #[arg(long, default_value = "target/bench-results")]
+    pub output: PathBuf,
+}
+
+/// Runs all pairs and writes what they came to after each, so that a run that is cut short has told something.
+///
+/// # Errors
+///
+/// Where a broker or a load fails, or takes too long.
+pub fn run(mut options: Options) -> anyhow::Result<Results> {
+    if options.quick {
+        (options.pairs, options.warm_up, options.seconds) = (1, 5.0, 6.0);
+    }
+    std::fs::create_dir_all(&options.output)?;
+    let mut results = Results::default();
+    for pair in 1..=options.pairs {
+        for kind in [Kind::Apache, Kind::Ottla] {
+            let name = results::name(kind);
+            eprintln!("pair {pair} of {}: {name}", options.pairs);
+            let side = measured(&options, kind).with_context(|| format!("pair {pair}, {name}"))?;
+            results.sides.push(side);
+        }
+        results.write(&options.output)?;
+    }
+    Ok(results)
+}
+
+fn measured(options: &Options, kind: Kind) -> anyhow::Result<Side> {
+    let mut side = Side::new(kind);
+    start_to_first_ack(options, &mut side)?;
+    rates(options, &mut side)?;
+    peak(options, &mut side)?;
+    Ok(side)
+}
+
+fn home(directory: &Path) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(directory)?;
+    let home = std::path::absolute(directory)?.join(format!("ottla-bench-{}", std::process::id()));
+    if home.exists() {
+        std::fs::remove_dir_all(&home)?;
+    }
+    Ok(home)
+}
+
+/// A node that has a topic is stopped and started again; the time from there to a record that it acknowledges.
+fn start_to_first_ack(options: &Options, side: &mut Side) -> anyhow::Result<()> {
+    let mut bench = Bench::new(options, side.kind, &options.disk, &[], None)?;
+    bench.pour("start", 1, 1.0, 1.0, &[])?;
+    for _ in 0..3 {
+        bench.node.stop()?;
+        let start = Instant::now();
+        bench.node.start(None)?;
+        first_ack::wait(bench.node.address(), "start", start + READY)?;
+        side.set(Measure::Start, start.elapsed().as_secs_f64() * 1000.0);
+    }
+    bench.node.stop()
+}
+
+/// Loads at fixed rates, each written and then read from the page cache.
+fn rates(options: &Options, side: &mut Side) -> anyhow::Result<()> {
+    let mut bench = Bench::new(options, side.kind, &options.disk, &[], None)?;
+    let most = options.rates.iter().max().copied().unwrap_or(20);
+    bench.pour("warm-up", 16, f64::from(most), options.warm_up / 2.0, &[])?;
+    bench.drain("warm-up", f64::from(most), options.warm_up)?;
+    bench.delete("warm-up")?;
+    for partitions in &options.partitions {
+        for rate in &options.rates {
+            let topic = format!("load-{partitions}-{rate}");
+            let (rate, partitions) = (*rate, *partitions);
+            let produced = bench.pour(&topic, partitions, f64::from(rate), options.seconds, &[])?;
+            side.produced(rate, partitions, &produced);
+            let consumed = bench.drain(&topic, f64::from(rate), options.seconds)?;
+            side.consumed(rate, partitions, &consumed);
+            bench.delete(&topic)?;
+        }
+    }
+    bench.node.stop()
+}
+
+/// As fast as it goes, the broker on one CPU and the generator on the other.
+fn peak(options: &Options, side: &mut Side) -> anyhow::Result<()> {
+    let frequent = [("log.retention.check.interval.ms", "1000"), ("log.initial.task.delay.ms", "1000")];
+    let mut bench =
+        Bench::new(options, side.kind, &options.tmpfs, &frequent, Some((BROKER_CPU, GENERATOR_CPU)))?;
+    let partitions = options.partitions.iter().max().copied().unwrap_or(16);
+    bench.pour("warm-up", partitions, 0.0, options.warm_up / 2.0, &BOUNDED)?;
+    let phase = bench.pour("peak", partitions, 0.0, options.seconds, &BOUNDED)?;
+    side.peak(&phase);
+    bench.node.stop()
+}
+
+/// A broker that runs, and where its loads run.
+struct Bench<'a> {
+    options: &'a Options,
+    node: Node,
+    generator_cpu: Option<usize>,
+    files: PathBuf,
+}
+
+/// One load, and what it cost.
+#[derive(Debug, Clone)]
+struct Phase {
+    outcome: Outcome,
+    /// CPU-seconds of the broker.
+    cpu: f64,
+    /// The broker's memory at its most, bytes.
+    resident: u64,
+    /// CPUs that were busy with neither broker nor load.
+    others: f64,
+}
+
+impl<'a> Bench<'a> {
+    fn new(
+        options: &'a Options,
+        kind: Kind,
+        directory: &Path,
+        more: &[(&str, &str)],
+        cpus: Option<(usize, usize)>,
+    ) -> anyhow::Result<Self> {
+        let mut node = Node::format(kind, home(directory)?, &options.programs, more)?;
+        node.start(cpus.map(|(broker, _)| broker))?;
+        Ok(Self {
+            options,
+            node,
+            generator_cpu: cpus.map(|(_, generator)| generator),
+            files: options.output.clone(),
+        })
+    }
+
+    fn pour(
+        &mut self,
+        topic: &str,
+        partitions: u32,
+        rate: f64,
+        seconds: f64,
+        configs: &[&str],
+    ) -> anyhow::Result<Phase> {
+        let mut arguments = vec!["pour".to_owned()];
+        arguments.extend(["--partitions".to_owned(), partitions.to_string()]);
+        arguments.extend(["--linger".to_owned(), self.options.linger.to_string()]);
+        arguments.extend(["--seconds".to_owned(), seconds.to_string()]);
+        arguments.extend(["--ramp".to_owned(), (seconds / 5.0).min(3.0).to_string()]);
+        configs
+            .iter()
+            .for_each(|config| arguments.extend(["--topic-config".to_owned(), (*config).to_owned()]));
+        self.load(arguments, topic, rate, seconds + 120.0)
+    }
+
+    /// Reads what `seconds` of a load at this rate wrote.
+    fn drain(&mut self, topic: &str, rate: f64, seconds: f64) -> anyhow::Result<Phase> {
+        let bound = seconds * 3.0 + 60.0;
+        let arguments = vec!["drain".to_owned(), "--seconds".to_owned(), bound.to_string()];
+        self.load(arguments, topic, rate, bound + 60.0)
+    }
+
+    fn delete(&self, topic: &str) -> anyhow::Result<()> {
+        self.target().delete(topic)
+    }
+
+    fn target(&self) -> crate::client::Target {
+        crate::client::Target { bootstrap: self.node.address().to_string(), settings: Vec::new() }
+    }
+
+    fn load(
+        &mut self,
+        mut arguments: Vec<String>,
+        topic: &str,
+        rate: f64,
+        bound: f64,
+    ) -> anyhow::Result<Phase> {
+        arguments.extend(["--bootstrap".to_owned(), self.node.address().to_string()]);
+        arguments.extend(["--topic".to_owned(), topic.to_owned(), "--rate".to_owned(), rate.to_string()]);
+        arguments.insert(0, std::env::current_exe()?.display().to_string());
+        let pid = self.node.pid()?;
+        let (memory, since) = (MemoryPeak::follow(pid), Instant::now());
+        let (broker, machine) = (usage::cpu_seconds(pid)?, usage::machine_seconds()?);
+
+        let answer = self.files.join(format!("load-{}.json", std::process::id()));
+        let child = prepared(&arguments, self.generator_cpu)?.stdout(File::create(&answer)?).spawn()?;
+        let ended = ended(child, Duration::try_from_secs_f64(bound)?);
+        let resident = memory.end();
+        ended.with_context(|| arguments.join(" "))?;
+        let pid = self.node.pid()?;
+        let (broker, machine) = (usage::cpu_seconds(pid)? - broker, usage::machine_seconds()? - machine);
+
+        let outcome: Outcome = serde_json::from_slice(&std::fs::read(&answer)?)?;
+        let _ = std::fs::remove_file(&answer);
+        let others = (machine - broker - outcome.cpu).max(0.0) / since.elapsed().as_secs_f64();
+        Ok(Phase { outcome, cpu: broker, resident, others })
+    }
+}
+
+/// Waits for a process; kills it where it takes too long.
+fn ended(mut child: Child, bound: Duration) -> anyhow::Result<()> {
+    let end = Instant::now() + bound;
+    loop {
+        match child.try_wait()? {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => anyhow::bail!("{status}"),
+            None if Instant::now() > end => {
+                let _ = child.kill();
+                let _ = child.wait();
+                anyhow::bail!("not finished after {} s", bound.as_secs());
+            }
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}

@@ -17,6 +17,7 @@ use tracing::warn;
 
 use crate::api::RequestContext;
 use crate::api::fetch::Sessions;
+use crate::cleaner::LogCleaner;
 use crate::clock;
 use crate::config::Config;
 use crate::controller::ControllerHandle;
@@ -44,6 +45,8 @@ pub struct Broker {
     pub partitions: Arc<Partitions>,
     /// Slots for connections.
     pub connections: Arc<ConnectionSlots>,
+    /// Compacts logs.
+    pub cleaner: Arc<LogCleaner>,
     /// Fetch sessions.
     pub fetch_sessions: Sessions,
     /// The groups whose coordinator this node is.
@@ -122,7 +125,9 @@ impl Broker {
         let configs =
             |image: &MetadataImage| (image.configs.default_broker(), image.configs.broker(self.node_id));
         if configs(&old) != configs(&new) {
-            self.connections.limit(connection_limits(&current_config(&self.config, &new)));
+            let config = current_config(&self.config, &new);
+            self.connections.limit(connection_limits(&config));
+            self.cleaner.configure(config.cleaner);
         }
         self.groups.apply(&old, &new);
         for topic in old.topics.iter() {

@@ -19,6 +19,7 @@ use tracing::info;
 use super::{Broker, ProducerIds, connection_limits, current_config, monitor};
 use crate::admin;
 use crate::api::fetch::Sessions;
+use crate::cleaner::LogCleaner;
 use crate::clock;
 use crate::config::Config;
 use crate::controller::{
@@ -117,6 +118,7 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
     node.broker.controller.unfence_broker(broker_epoch).await?;
     node.broker.catch_up().await;
     node.serve(listeners);
+    node.broker.cleaner.start()?;
     node.broker.ready.store(true, Ordering::Release);
     info!(node = config.node_id, cluster = %node.broker.cluster_id, took = ?began.elapsed(), "broker started");
     Ok(node)
@@ -208,10 +210,11 @@ async fn assemble(
     let image = controller.image();
     let (loading, placed) = (Arc::clone(config), Arc::clone(&image));
     let load = move || {
-        let limits = connection_limits(&current_config(&loading, &placed));
-        Ok::<_, LogError>((load(loading, directories, &placed)?, limits))
+        let now = current_config(&loading, &placed);
+        Ok::<_, LogError>((load(loading, directories, &placed)?, now))
     };
-    let (partitions, limits) = tokio::task::spawn_blocking(load).await.map_err(std::io::Error::other)??;
+    let (partitions, now) = tokio::task::spawn_blocking(load).await.map_err(std::io::Error::other)??;
+    let cleaner = LogCleaner::new(Arc::clone(&partitions), now.cleaner.clone());
     let groups = Coordinator::new(config, Arc::clone(&partitions));
     groups.apply(&MetadataImage::default(), &image);
     let slots = usize::try_from(config.fetch.session_slots).unwrap_or(0);
@@ -222,7 +225,8 @@ async fn assemble(
         node_id: config.node_id,
         controller,
         partitions,
-        connections: ConnectionSlots::new(limits),
+        cleaner,
+        connections: ConnectionSlots::new(connection_limits(&now)),
         fetch_sessions: Sessions::new(slots, seed),
         groups,
         producer_ids: ProducerIds::default(),

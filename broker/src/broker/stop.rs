@@ -32,7 +32,11 @@ impl Node {
         let (partitions, epoch) = (self.broker.partitions.clone(), self.broker_epoch);
         let per_directory = usize::try_from(self.broker.current_config().log.recovery_threads).unwrap_or(1);
         let threads = per_directory * partitions.directories().len();
-        let close = move || partitions.close(epoch, threads, clock::now());
+        let cleaner = self.broker.cleaner.clone();
+        let close = move || {
+            cleaner.stop();
+            partitions.close(epoch, threads, clock::now());
+        };
         if tokio::task::spawn_blocking(close).await.is_err() {
             warn!("closing the logs panicked");
         }

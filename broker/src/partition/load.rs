@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::checkpoint::{
-    CleanShutdown, HIGH_WATERMARK, LOG_START, OffsetCheckpoint, PartitionMetadata, RECOVERY_POINT,
+    CLEANER_OFFSET, CleanShutdown, HIGH_WATERMARK, LOG_START, OffsetCheckpoint, PartitionMetadata,
+    RECOVERY_POINT,
 };
 use ottla_log::disk::Disk;
 use ottla_log::{Log, LogConfig, LogError, Offset, Opening, TimestampMs};
@@ -21,7 +22,7 @@ const STRAY: &str = "-stray";
 /// Suffix of directories that Kafka is moving between disks.
 const FUTURE: &str = "-future";
 
-/// The three offset checkpoints of a directory, and those last written.
+/// The offset checkpoints of a directory, and those last written.
 #[derive(Debug)]
 pub struct Checkpoints {
     /// `recovery-point-offset-checkpoint`.
@@ -30,6 +31,8 @@ pub struct Checkpoints {
     pub log_start: Checkpoint,
     /// `replication-offset-checkpoint`.
     pub high_watermark: Checkpoint,
+    /// `cleaner-offset-checkpoint`.
+    pub cleaner: Checkpoint,
 }
 
 /// A checkpoint file; written only when something changed.
@@ -65,13 +68,14 @@ impl Checkpoint {
 }
 
 impl Checkpoints {
-    /// Reads the three files of a directory.
+    /// Reads the files of a directory.
     pub fn read(disk: &Arc<dyn Disk>, directory: &Path) -> Self {
         let read = |name: &str| Checkpoint::read(disk, directory.join(name));
         Self {
             recovery_point: read(RECOVERY_POINT),
             log_start: read(LOG_START),
             high_watermark: read(HIGH_WATERMARK),
+            cleaner: read(CLEANER_OFFSET),
         }
     }
 }
@@ -149,6 +153,11 @@ impl Found {
     /// The high watermark as it was last written; 0 when it never was.
     pub(super) fn high_watermark(&self, name: &TopicPartition) -> Offset {
         self.checkpoints.high_watermark.get(name).unwrap_or_default()
+    }
+
+    /// Where its last cleaning ended, if there was one.
+    pub(super) fn cleaned_up_to(&self, name: &TopicPartition) -> Option<Offset> {
+        self.checkpoints.cleaner.get(name)
     }
 }
 

@@ -4,6 +4,7 @@
 //! under a lock, with its bounds in atomics so that questions about them take no lock. A [`LogDirectory`] is fenced at
 //! the first I/O error other than a full disk; its partitions answer KAFKA_STORAGE_ERROR from then on.
 
+mod cleaning;
 mod directory;
 mod error;
 #[cfg(test)]

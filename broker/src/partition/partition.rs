@@ -104,6 +104,7 @@ pub struct Partition {
     committed: watch::Sender<Committed>,
     waiters: Waiters,
     flushing: AtomicBool,
+    pub(super) cleaning: super::cleaning::State,
 }
 
 impl Partition {
@@ -132,6 +133,7 @@ impl Partition {
             committed: watch::Sender::new(committed),
             waiters: Waiters::default(),
             flushing: AtomicBool::new(false),
+            cleaning: super::cleaning::State::default(),
         });
         partition.with_log(|log| partition.begin_epoch(log));
         partition
@@ -507,7 +509,7 @@ impl Partition {
         });
     }
 
-    fn stable(&self, log: &Log) -> Offset {
+    pub(super) fn stable(&self, log: &Log) -> Offset {
         let high_watermark = self.high_watermark();
         log.first_unstable_offset(high_watermark)
             .map_or(high_watermark, |unstable| unstable.min(high_watermark))

@@ -39,6 +39,7 @@ struct Job {
     topic: TopicConfig,
     opening: Opening,
     high_watermark: Offset,
+    cleaned_up_to: Option<Offset>,
     leadership: Leadership,
 }
 
@@ -281,6 +282,8 @@ fn jobs(
                 topic: resolved.clone(),
                 opening: found.opening(&name),
                 high_watermark: found.high_watermark(&name),
+                // What is noted for a directory that is not there is of an older topic of the same name.
+                cleaned_up_to: has.and_then(|_| found.cleaned_up_to(&name)),
                 leadership: leadership(config, state, &resolved),
                 name,
             });
@@ -311,12 +314,19 @@ fn open_all(jobs: Vec<Job>, threads: usize, now: TimestampMs) -> Vec<Arc<Partiti
 
 impl Job {
     fn run(self, now: TimestampMs) -> Option<Arc<Partition>> {
-        let Self { name, topic_id, directory, topic, opening, high_watermark, leadership } = self;
+        let Self { name, topic_id, directory, topic, opening, high_watermark, cleaned_up_to, leadership } =
+            self;
         if directory.is_offline() {
             return None;
         }
         match load::open(&directory, &name, topic_id, topic.log, opening, now) {
-            Ok(log) => Some(Partition::new(name, topic_id, directory, log, leadership, high_watermark)),
+            Ok(log) => {
+                let partition = Partition::new(name, topic_id, directory, log, leadership, high_watermark);
+                if let Some(end) = cleaned_up_to {
+                    partition.set_cleaned_up_to(end);
+                }
+                Some(partition)
+            }
             Err(error @ LogError::Corrupt { .. }) => {
                 error!(partition = %name, %error, "partition cannot be opened");
                 directory.fence(&error.to_string());

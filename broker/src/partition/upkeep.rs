@@ -87,6 +87,7 @@ enum Kind {
     RecoveryPoint,
     LogStart,
     HighWatermark,
+    Cleaner,
 }
 
 impl Kind {
@@ -96,6 +97,7 @@ impl Kind {
             // Only a start that does not follow from the first segment needs to be written down.
             Self::LogStart => Some(partition.log_start_offset()).filter(|offset| *offset > Offset::ZERO),
             Self::HighWatermark => Some(partition.high_watermark()),
+            Self::Cleaner => partition.cleaned_up_to(),
         }
     }
 
@@ -104,6 +106,7 @@ impl Kind {
             Self::RecoveryPoint => &mut checkpoints.recovery_point,
             Self::LogStart => &mut checkpoints.log_start,
             Self::HighWatermark => &mut checkpoints.high_watermark,
+            Self::Cleaner => &mut checkpoints.cleaner,
         }
     }
 }
@@ -157,6 +160,11 @@ impl Partitions {
     /// Writes the log starts down now; whether every directory in good health took them.
     pub fn checkpoint_log_starts(&self) -> bool {
         self.checkpoint(Kind::LogStart)
+    }
+
+    /// Writes down how far each log was cleaned. Where that fails, more is cleaned again after a restart.
+    pub fn checkpoint_cleaning(&self) {
+        self.checkpoint(Kind::Cleaner);
     }
 
     fn checkpoint(&self, kind: Kind) -> bool {

@@ -4,11 +4,12 @@ use std::fmt::Error;
 use std::sync::Weak;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, LabelSetEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::broker::Broker;
+use crate::cleaner::Uncleanable;
 
 /// Kafka's number for a broker that serves.
 const RUNNING: i64 = 3;
@@ -30,6 +31,7 @@ impl Collector for BrokerState {
             let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(value).encode(family)?;
         }
+        uncleanable(&broker, &mut encoder)?;
         logs(&broker, &mut encoder)
     }
 }
@@ -39,6 +41,7 @@ type Number = (&'static str, &'static str, i64);
 fn numbers(broker: &Broker) -> Vec<Number> {
     let mut numbers = replicas(broker);
     numbers.extend(metadata(broker));
+    numbers.extend(broker.cleaner.figures());
     let offline = broker.partitions.directories().iter().filter(|directory| directory.is_offline()).count();
     numbers.push((
         "kafka_log_logmanager_offlinelogdirectorycount",
@@ -112,6 +115,43 @@ fn metadata(broker: &Broker) -> Vec<Number> {
             number(partitions().filter(|partition| partition.leader < 0).count()),
         ),
     ]
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct DirectoryLabel(String);
+
+impl EncodeLabelSet for DirectoryLabel {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), Error> {
+        [("logDirectory", self.0.as_str())].encode(encoder)
+    }
+}
+
+/// A metric of what cannot be cleaned: its name, what it says, and how to read it.
+type UncleanableMetric = (&'static str, &'static str, fn(&Uncleanable) -> i64);
+
+const UNCLEANABLE: [UncleanableMetric; 2] = [
+    (
+        "kafka_log_logcleanermanager_uncleanable_partitions_count",
+        "Partitions that the cleaner leaves alone",
+        |uncleanable| uncleanable.partitions,
+    ),
+    (
+        "kafka_log_logcleanermanager_uncleanable_bytes",
+        "Bytes in partitions that the cleaner leaves alone",
+        |uncleanable| uncleanable.bytes,
+    ),
+];
+
+fn uncleanable(broker: &Broker, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+    let all = broker.cleaner.uncleanable();
+    for (name, help, read) in UNCLEANABLE {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for uncleanable in &all {
+            let label = DirectoryLabel(uncleanable.directory.clone());
+            ConstGauge::new(read(uncleanable)).encode(family.encode_family(&label)?)?;
+        }
+    }
+    Ok(())
 }
 
 /// A metric of a log: its name, what it says, and how to read it.

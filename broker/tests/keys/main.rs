@@ -8,6 +8,7 @@
     reason = "a test may fail where it likes"
 )]
 
+mod cleaning;
 #[path = "../common/mod.rs"]
 mod common;
 mod creation;

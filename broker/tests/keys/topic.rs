@@ -115,6 +115,26 @@ pub const SOON: [(&str, &str); 2] =
 /// Sets a key of a broker, of all brokers if it has no name, or unsets it; else the error's message.
 pub async fn alter(client: &mut Client, broker: &str, key: &str, value: Option<&str>) -> Result<(), String> {
     const BROKER: i8 = 4;
+    alter_resource(client, (BROKER, broker), key, value).await
+}
+
+/// Sets or unsets a key of a topic; else the error's message.
+pub async fn alter_topic(
+    client: &mut Client,
+    topic: &str,
+    key: &str,
+    value: Option<&str>,
+) -> Result<(), String> {
+    const TOPIC: i8 = 2;
+    alter_resource(client, (TOPIC, topic), key, value).await
+}
+
+async fn alter_resource(
+    client: &mut Client,
+    (resource_type, name): (i8, &str),
+    key: &str,
+    value: Option<&str>,
+) -> Result<(), String> {
     let config = AlterableConfig {
         name: key.into(),
         config_operation: i8::from(value.is_none()),
@@ -122,8 +142,8 @@ pub async fn alter(client: &mut Client, broker: &str, key: &str, value: Option<&
         ..Default::default()
     };
     let resource = AlterConfigsResource {
-        resource_type: BROKER,
-        resource_name: broker.into(),
+        resource_type,
+        resource_name: name.into(),
         configs: vec![config],
         ..Default::default()
     };

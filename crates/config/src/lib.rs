@@ -68,6 +68,8 @@ pub struct Config {
     pub fetch: Fetch,
     /// What is done to logs in the background.
     pub log: LogTasks,
+    /// The log cleaner.
+    pub cleaner: Cleaner,
     /// Idempotent producers.
     pub producers: Producers,
     /// `ottla.http.listener`: host (empty: all addresses) and port of health and metrics; `None` if switched off.
@@ -228,6 +230,25 @@ pub struct LogTasks {
     pub high_watermark_checkpoint_interval: Duration,
     /// `num.recovery.threads.per.data.dir`.
     pub recovery_threads: i32,
+}
+
+/// The log cleaner: what compacts logs in the background.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cleaner {
+    /// `log.cleaner.enable`.
+    pub enable: bool,
+    /// `log.cleaner.threads`.
+    pub threads: usize,
+    /// `log.cleaner.dedupe.buffer.size`: bytes of the offset maps of all threads.
+    pub dedupe_bytes: usize,
+    /// `log.cleaner.io.buffer.load.factor`: how full a map may become.
+    pub load_factor: f64,
+    /// `log.cleaner.io.buffer.size`: bytes of the buffers of all threads.
+    pub io_bytes: usize,
+    /// `log.cleaner.io.max.bytes.per.second`: read and written, by all threads.
+    pub max_bytes_per_second: f64,
+    /// `log.cleaner.backoff.ms`: how long a thread rests that finds nothing to clean.
+    pub backoff: Duration,
 }
 
 /// Idempotent producers.

@@ -259,10 +259,10 @@ fn a_single_node_keeps_what_was_set() {
 
 #[test]
 fn keys_of_older_kafkas_are_warned_about() {
-    let environment = [("KAFKA_INTER_BROKER_PROTOCOL_VERSION", "3.3"), ("KAFKA_LOG_CLEANER_THREADS", "2")];
+    let environment = [("KAFKA_INTER_BROKER_PROTOCOL_VERSION", "3.3"), ("KAFKA_BACKGROUND_THREADS", "2")];
     let warnings = from_environment(&environment).unwrap().warnings.join("\n");
     assert!(warnings.contains("inter.broker.protocol.version is ignored: "), "{warnings}");
-    assert!(warnings.contains("log.cleaner.threads has no effect"), "{warnings}");
+    assert!(warnings.contains("background.threads has no effect"), "{warnings}");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use super::listener::host_and_port;
 use super::node::Node;
 use super::value::Value;
 use super::{
-    Config, ConfigError, ConfigErrors, Fetch, Group, LogTasks, Network, Offsets, Producers, Quorum, Settings,
-    Topics, node,
+    Cleaner, Config, ConfigError, ConfigErrors, Fetch, Group, LogTasks, Network, Offsets, Producers, Quorum,
+    Settings, Topics, node,
 };
 
 /// Resolves settings of which each is valid by itself.
@@ -56,6 +56,7 @@ fn assemble(read: &Reader<'_>, node: Node, network: Network, http: Option<(Strin
         network,
         fetch: fetch(read),
         log: log_tasks(read),
+        cleaner: cleaner(read),
         producers: producers(read),
         http,
         cluster_id: None,
@@ -73,6 +74,13 @@ impl Reader<'_> {
         match self.0.value(key) {
             Some(Value::Number(number)) => T::try_from(number).unwrap_or_default(),
             _ => T::default(),
+        }
+    }
+
+    fn double(&self, key: &str) -> f64 {
+        match self.0.value(key) {
+            Some(Value::Double(number)) => number,
+            _ => 0.0,
         }
     }
 
@@ -232,6 +240,18 @@ fn log_tasks(read: &Reader<'_>) -> LogTasks {
         start_checkpoint_interval: read.millis("log.flush.start.offset.checkpoint.interval.ms"),
         high_watermark_checkpoint_interval: read.millis("replica.high.watermark.checkpoint.interval.ms"),
         recovery_threads: read.number("num.recovery.threads.per.data.dir"),
+    }
+}
+
+fn cleaner(read: &Reader<'_>) -> Cleaner {
+    Cleaner {
+        enable: read.flag("log.cleaner.enable"),
+        threads: read.number("log.cleaner.threads"),
+        dedupe_bytes: read.number("log.cleaner.dedupe.buffer.size"),
+        load_factor: read.double("log.cleaner.io.buffer.load.factor"),
+        io_bytes: read.number("log.cleaner.io.buffer.size"),
+        max_bytes_per_second: read.double("log.cleaner.io.max.bytes.per.second"),
+        backoff: read.millis("log.cleaner.backoff.ms"),
     }
 }
 

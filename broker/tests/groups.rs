@@ -7,14 +7,20 @@ mod common;
 use std::time::Duration;
 
 use common::{Client, TestNode};
+use ottla_wire::messages::delete_groups_request::DeleteGroupsRequest;
+use ottla_wire::messages::describe_groups_request::DescribeGroupsRequest;
 use ottla_wire::messages::find_coordinator_request::FindCoordinatorRequest;
 use ottla_wire::messages::heartbeat_request::HeartbeatRequest;
 use ottla_wire::messages::join_group_request::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla_wire::messages::join_group_response::JoinGroupResponse;
 use ottla_wire::messages::leave_group_request::{LeaveGroupRequest, MemberIdentity};
+use ottla_wire::messages::list_groups_request::ListGroupsRequest;
 use ottla_wire::messages::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use ottla_wire::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use ottla_wire::messages::offset_delete_request::{
+    OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
 use ottla_wire::messages::offset_fetch_request::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
@@ -404,4 +410,74 @@ async fn offsets_of_a_deleted_topic_are_forgotten() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("still there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn administrators_see_and_remove_groups_in_every_version() {
+    let node = TestNode::start_with(&[("group.initial.rebalance.delay.ms", "0")]).await;
+    let mut client = node.client().await;
+    client.create_topic("t", 1, &[]).await;
+    let id = topic_id(&mut client, "t").await;
+    ready(&mut client, "live").await;
+    let joined = join_fully(&mut client, "live", 9).await;
+    let member = (&*joined.member_id, &b"mine"[..]);
+    assert_eq!(client.call(&sync("live", &joined, 5, &[member]), 5).await.error_code, 0);
+
+    for version in ApiKey::ListGroups.versions() {
+        let mut request = ListGroupsRequest::default();
+        if version >= 4 {
+            request.states_filter = vec!["sTABLE".into(), "Dead".into()];
+        }
+        if version >= 5 {
+            request.types_filter = vec!["Classic".into()];
+        }
+        let listed = client.call(&request, version).await;
+        let ids: Vec<&str> = listed.groups.iter().map(|group| &*group.group_id).collect();
+        assert_eq!((listed.error_code, ids), (0, vec!["live"]), "version {version}");
+        assert_eq!(&*listed.groups[0].group_state, if version >= 4 { "Stable" } else { "" });
+    }
+    for version in ApiKey::DescribeGroups.versions() {
+        let request = DescribeGroupsRequest {
+            groups: vec!["live".into(), "nobody".into()],
+            include_authorized_operations: version >= 3,
+            ..Default::default()
+        };
+        let described = client.call(&request, version).await.groups;
+        let [live, nobody] = &described[..] else { panic!("{described:?}") };
+        assert_eq!((&*live.group_state, &*live.protocol_data), ("Stable", "range"), "version {version}");
+        assert_eq!(
+            (&live.members[0].member_metadata[..], &live.members[0].member_assignment[..]),
+            (&[1, 2, 3][..], &b"mine"[..])
+        );
+        assert_eq!(live.authorized_operations != i32::MIN, version >= 3);
+        let unknown = if version >= 6 { ErrorCode::GroupIdNotFound } else { ErrorCode::None };
+        assert_eq!((&*nobody.group_state, nobody.error_code), ("Dead", unknown.code()), "version {version}");
+    }
+    for version in ApiKey::DeleteGroups.versions() {
+        assert_eq!(commit(&mut client, "simple", None, ("t", id), 5, 9).await, 0);
+        let names = vec!["live".into(), "simple".into(), "nobody".into(), "simple".into()];
+        let request = DeleteGroupsRequest { groups_names: names, ..Default::default() };
+        let deleted = client.call(&request, version).await;
+        let fates: Vec<i16> = deleted.results.iter().map(|result| result.error_code).collect();
+        assert_eq!(fates, [ErrorCode::NonEmptyGroup.code(), 0, ErrorCode::GroupIdNotFound.code()]);
+    }
+    assert_eq!(commit(&mut client, "simple", None, ("t", id), 5, 9).await, 0);
+    let partition = |partition_index| OffsetDeleteRequestPartition { partition_index };
+    let topic = |name: &str, partitions: &[i32]| OffsetDeleteRequestTopic {
+        name: name.into(),
+        partitions: partitions.iter().copied().map(partition).collect(),
+    };
+    let topics = vec![topic("t", &[0, 7]), topic("nowhere", &[0]), topic("t", &[])];
+    let request = OffsetDeleteRequest { group_id: "simple".into(), topics };
+    let forgotten = client.call(&request, 0).await;
+    let fates: Vec<i16> = forgotten
+        .topics
+        .iter()
+        .flat_map(|topic| &topic.partitions)
+        .map(|partition| partition.error_code)
+        .collect();
+    let unknown = ErrorCode::UnknownTopicOrPartition.code();
+    assert_eq!((forgotten.error_code, fates), (0, vec![0, unknown, unknown]));
+    assert_eq!(forgotten.topics.len(), 2, "nothing is said of what nothing is asked about");
+    node.stop().await;
 }

@@ -94,9 +94,8 @@ fn response(
     let partition = |index: i32| OffsetDeleteResponsePartition {
         partition_index: index,
         error_code: judge(index).code(),
-        ..Default::default()
     };
     let partitions =
         topic.partitions.iter().map(|partition| partition.partition_index).map(partition).collect();
-    OffsetDeleteResponseTopic { name: topic.name.clone(), partitions, ..Default::default() }
+    OffsetDeleteResponseTopic { name: topic.name.clone(), partitions }
 }

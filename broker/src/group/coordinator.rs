@@ -153,10 +153,9 @@ impl Coordinator {
         let mut listed = Vec::new();
         for messages in self.all_routes()? {
             let request = |token| Request::List { token, filter: filter.clone() };
-            match self.send(&messages, request).await {
-                Ok(ShardAnswer::List(groups)) => listed.extend(groups),
-                // It has just moved; whoever has it now lists its groups.
-                Ok(_) | Err(_) => {}
+            // A partition that has just moved is left to whoever has it now.
+            if let Ok(ShardAnswer::List(groups)) = self.send(&messages, request).await {
+                listed.extend(groups);
             }
         }
         Ok(listed)
@@ -298,3 +297,7 @@ fn refused(error: &ProduceError) -> GroupError {
     tracing::debug!(%error, %refused, "a write of group state is refused");
     refused
 }
+
+#[cfg(test)]
+#[path = "coordinator_tests.rs"]
+mod tests;

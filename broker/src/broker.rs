@@ -24,6 +24,7 @@ use crate::controller::ControllerHandle;
 use crate::group::Coordinator;
 use crate::net::{ConnectionLimits, ConnectionSlots};
 use crate::partition::{Partition, Partitions};
+use crate::quota::Quotas;
 use crate::security::{Action, Authoriser, Operation, Resource};
 use crate::telemetry::Metrics;
 
@@ -53,6 +54,8 @@ pub struct Broker {
     pub groups: Coordinator,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
+    /// Limits of clients.
+    pub quotas: Quotas,
     /// Everything that is counted.
     pub metrics: Metrics,
     /// Decides what principals may do.
@@ -128,6 +131,9 @@ impl Broker {
             let config = current_config(&self.config, &new);
             self.connections.limit(connection_limits(&config));
             self.cleaner.configure(config.cleaner);
+        }
+        if !Arc::ptr_eq(&old.security, &new.security) {
+            self.quotas.set(&new.security);
         }
         self.groups.apply(&old, &new);
         for topic in old.topics.iter() {

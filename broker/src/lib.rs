@@ -13,6 +13,7 @@ pub mod controller;
 pub mod group;
 pub mod net;
 pub mod partition;
+pub mod quota;
 pub mod security;
 pub mod storage;
 pub mod telemetry;

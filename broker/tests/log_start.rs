@@ -104,7 +104,7 @@ async fn producers_and_directories_are_described() {
     let unknown = response.topics[1].partitions[0].error_code;
     assert_eq!(unknown, ErrorCode::UnknownTopicOrPartition.code());
 
-    let response = client.call(&DescribeLogDirsRequest::default(), 4).await;
+    let response = client.call(&DescribeLogDirsRequest { topics: None, ..Default::default() }, 4).await;
     let directory = &response.results[0];
     assert_eq!((response.error_code, directory.error_code), (0, 0));
     assert!(directory.usable_bytes > 0 && directory.total_bytes >= directory.usable_bytes);

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ottla_wire::Str;
 
 use crate::config::ListenerName;
+use crate::quota::Mute;
 use crate::security::Principal;
 
 /// One request's envelope: header and connection.
@@ -24,4 +25,6 @@ pub struct RequestContext {
     pub client_address: IpAddr,
     /// The peer's address as Kafka writes it in group descriptions: `/127.0.0.1`.
     pub client_host: Str,
+    /// Keeps the connection from being read for a while.
+    pub mute: Mute,
 }

@@ -99,16 +99,21 @@ apis! {
     DeleteRecords: DeleteRecordsRequest => delete_records,
     InitProducerId: InitProducerIdRequest => init_producer_id,
     OffsetForLeaderEpoch: OffsetForLeaderEpochRequest => offset_for_leader_epoch,
+    AlterConfigs: AlterConfigsRequest => alter_configs,
     DescribeLogDirs: DescribeLogDirsRequest => describe_log_dirs,
     CreatePartitions: CreatePartitionsRequest => create_partitions,
     DeleteGroups: DeleteGroupsRequest => delete_groups,
     IncrementalAlterConfigs: IncrementalAlterConfigsRequest => incremental_alter_configs,
     OffsetDelete: OffsetDeleteRequest => offset_delete,
+    DescribeClientQuotas: DescribeClientQuotasRequest => describe_client_quotas,
+    AlterClientQuotas: AlterClientQuotasRequest => alter_client_quotas,
     DescribeQuorum: DescribeQuorumRequest => describe_quorum,
+    UpdateFeatures: UpdateFeaturesRequest => update_features,
     DescribeCluster: DescribeClusterRequest => describe_cluster,
     DescribeConfigs: DescribeConfigsRequest => describe_configs,
     DescribeProducers: DescribeProducersRequest => describe_producers,
     DescribeTopicPartitions: DescribeTopicPartitionsRequest => describe_topic_partitions,
+    ListConfigResources: ListConfigResourcesRequest => list_config_resources,
 }
 
 /// One request on its way: envelope, memory share, clock.
@@ -126,6 +131,11 @@ impl Call {
         let malformed = |reason| Refusal::Malformed { api: self.api, version, reason };
         // What follows the body is passed over, as Kafka does: librdkafka asks for all topics in Metadata v13 with three bytes too many.
         R::decode(&mut body, version).map_err(malformed)
+    }
+
+    /// Size of the request, header included, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.timing.bytes
     }
 
     /// Header and body of the response; the request's memory is free from here on.
@@ -161,6 +171,7 @@ pub(crate) fn start(broker: &Arc<Broker>, peer: &Peer, frame: Frame) -> Result<H
         listener: peer.listener.clone(),
         client_address: peer.address,
         client_host: peer.host.clone(),
+        mute: peer.mute.clone(),
     };
     let action = Action { operation: Operation::Describe, resource: Resource::Api(api) };
     if !broker.authoriser.allows(&context, action) {

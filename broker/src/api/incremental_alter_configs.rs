@@ -17,7 +17,7 @@ use crate::net::ConnectionLimits;
 use crate::security::{Operation, Resource};
 
 /// The key whose values name hosts.
-const HOSTS: &str = "max.connections.per.ip.overrides";
+pub(super) const HOSTS: &str = "max.connections.per.ip.overrides";
 
 /// Changes the configs of the resources that the principal may alter.
 pub async fn handle(
@@ -65,15 +65,15 @@ async fn refusal(
     if !broker.allows(context, Operation::AlterConfigs, target) {
         return Some((code, Str::from(code.to_string())));
     }
-    let unknown = unknown_host(resource).await?;
+    let change = resource.configs.iter().find(|change| &*change.name == HOSTS)?;
+    let value = change.value.clone().filter(|_| resource.resource_type == resource_type::BROKER)?;
+    let unknown = unknown_host(value).await?;
     Some((ErrorCode::InvalidRequest, Str::from(unknown)))
 }
 
 /// A host without an address in a broker's limits of connections. Waits for the name server, which the controller must
 /// not.
-async fn unknown_host(resource: &AlterConfigsResource) -> Option<String> {
-    let change = resource.configs.iter().find(|change| &*change.name == HOSTS)?;
-    let value = change.value.clone().filter(|_| resource.resource_type == resource_type::BROKER)?;
+pub(super) async fn unknown_host(value: Str) -> Option<String> {
     // What is no list at all is refused by the controller.
     let network = Config::from_overrides(&[(HOSTS, &value)]).ok()?.network;
     let unknown = tokio::task::spawn_blocking(move || ConnectionLimits::resolve(&network).1).await.ok()?;

@@ -25,6 +25,7 @@ use crate::broker::Broker;
 use crate::clock;
 use crate::net::Answer;
 use crate::partition::{Partition, ProduceError, RequiredAcks};
+use crate::quota::QuotaKind;
 use crate::security::{Operation, Resource};
 
 /// From this version on zstd is allowed (KIP-110).
@@ -41,6 +42,7 @@ pub(super) fn start(broker: Arc<Broker>, call: Call, body: Decoder) -> Result<Ha
     let request = call.decode::<ProduceRequest>(body)?;
     Ok(Box::pin(async move {
         let mut production = Production::begin(&broker, &call.context, request);
+        production.throttle_time_ms = throttle(&broker, &call.context, call.size());
         if production.acks == Some(RequiredAcks::None) {
             return production.unacknowledged();
         }
@@ -60,6 +62,7 @@ pub(super) fn start(broker: Arc<Broker>, call: Call, body: Decoder) -> Result<Ha
 struct Production {
     acks: Option<RequiredAcks>,
     deadline: Instant,
+    throttle_time_ms: i32,
     topics: Vec<TopicProduction>,
 }
 
@@ -124,6 +127,7 @@ impl Production {
         let mut production = Self {
             acks,
             deadline: Instant::now() + timeout,
+            throttle_time_ms: 0,
             topics: Vec::with_capacity(request.topic_data.len()),
         };
         for topic in request.topic_data {
@@ -168,6 +172,7 @@ impl Production {
     }
 
     fn response(self, broker: &Broker, context: &RequestContext) -> ProduceResponse {
+        let throttle_time_ms = self.throttle_time_ms;
         let image = broker.image();
         let mut hints = LeaderHints::new(&image, &context.listener);
         let mut responses = Vec::with_capacity(self.topics.len());
@@ -189,8 +194,16 @@ impl Production {
         };
         let node_endpoints =
             if context.api_version >= 10 { hints.into_nodes().map(node).collect() } else { Vec::new() };
-        ProduceResponse { responses, node_endpoints, ..Default::default() }
+        ProduceResponse { responses, throttle_time_ms, node_endpoints, ..Default::default() }
     }
+}
+
+/// Counts the request's bytes; a client beyond its quota is not read for as long as is returned, in ms.
+fn throttle(broker: &Broker, context: &RequestContext, bytes: usize) -> i32 {
+    let client = context.client_id.as_deref().unwrap_or_default();
+    let user = &context.principal.name;
+    let pause = broker.quotas.record(QuotaKind::Produce, user, client, bytes, std::time::Instant::now());
+    context.mute.pause(pause)
 }
 
 /// The name of the topic, `None` for an unknown id.

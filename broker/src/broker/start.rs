@@ -30,6 +30,7 @@ use crate::net::{
     BindError, ConnectionLimits, ConnectionSlots, Listener, MemoryBudget, SocketOptions, UnknownHost,
 };
 use crate::partition::{LogDirectory, Partitions, Upkeep};
+use crate::quota::Quotas;
 use crate::security::AllowAll;
 use crate::storage::{self, Directories, StorageError};
 use crate::telemetry::Metrics;
@@ -219,6 +220,8 @@ async fn assemble(
     groups.apply(&MetadataImage::default(), &image);
     let slots = usize::try_from(config.fetch.session_slots).unwrap_or(0);
     let seed = u64::from_be_bytes(*identity.incarnation_id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
+    let quotas = Quotas::default();
+    quotas.set(&image.security);
     Ok(Arc::new(Broker {
         config: Arc::clone(config),
         cluster_id: identity.cluster_id.clone(),
@@ -230,6 +233,7 @@ async fn assemble(
         fetch_sessions: Sessions::new(slots, seed),
         groups,
         producer_ids: ProducerIds::default(),
+        quotas,
         metrics: Metrics::default(),
         authoriser: Arc::new(AllowAll),
         stopping: CancellationToken::new(),

@@ -27,7 +27,7 @@ const SUBTRACT: i8 = 3;
 type Edit = fn(Scope, &str, Option<&str>, &str) -> Result<String, ConfigError>;
 
 /// What a resource's configs are checked against.
-enum Target {
+pub(super) enum Target {
     Topic,
     Broker(BrokerScope),
 }
@@ -81,7 +81,7 @@ fn alter_resource(
     resource: &AlterConfigsResource,
     config: &Config,
 ) -> Result<Vec<MetadataRecord>, TopicError> {
-    let target = target(image, resource)?;
+    let target = target(image, resource.resource_type, &resource.resource_name)?;
     check_operations(&resource.configs)?;
     let id = ConfigResource { resource_type: resource.resource_type, name: resource.resource_name.clone() };
     let current = image.configs.get(&id).map(|configs| (**configs).clone()).unwrap_or_default();
@@ -106,10 +106,9 @@ fn alter_resource(
     Ok(records)
 }
 
-fn target(image: &MetadataImage, resource: &AlterConfigsResource) -> Result<Target, TopicError> {
-    let name = &resource.resource_name;
+pub(super) fn target(image: &MetadataImage, kind: i8, name: &Str) -> Result<Target, TopicError> {
     let invalid = |message: String| Err(TopicError::new(ErrorCode::InvalidRequest, message));
-    match resource.resource_type {
+    match kind {
         resource_type::TOPIC if name.is_empty() => {
             invalid("Default topic resources are not allowed.".to_owned())
         }
@@ -187,7 +186,7 @@ fn new_value(
     })
 }
 
-fn check_result(
+pub(super) fn check_result(
     image: &MetadataImage,
     target: &Target,
     changed: &BTreeMap<Str, Str>,

@@ -8,9 +8,11 @@ use arc_swap::ArcSwap;
 use ottla_log::disk::Disk;
 use ottla_quorum::{MetadataImage, Quorum, QuorumError, QuorumStatus};
 use ottla_wire::messages::{
+    AlterClientQuotasRequest, AlterClientQuotasResponse, AlterConfigsRequest, AlterConfigsResponse,
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
     DeleteTopicsRequest, DeleteTopicsResponse, DescribeQuorumRequest, DescribeQuorumResponse,
-    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, UpdateFeaturesRequest,
+    UpdateFeaturesResponse,
 };
 use ottla_wire::{ErrorCode, Uuid};
 use tokio::sync::{oneshot, watch};
@@ -19,7 +21,10 @@ use super::registration::{self, BrokerRegistration};
 use super::settings::ControllerSettings;
 use super::task::{Message, Publisher, Task, now_ms};
 use super::topics::{self, Context};
-use super::{ControllerError, ProducerIdBlock, TopicError, configs, describe, producer_ids};
+use super::{
+    ControllerError, ProducerIdBlock, TopicError, configs, describe, features, producer_ids, quotas,
+    replace_configs,
+};
 use crate::storage::random_uuid;
 
 /// A cheap handle to the controller of this node.
@@ -122,6 +127,41 @@ impl ControllerHandle {
             })
             .await;
         result.unwrap_or_else(|error| configs::refuse_all(&request, &refusal(&error)))
+    }
+
+    /// AlterConfigs.
+    pub async fn alter_configs(&self, request: AlterConfigsRequest) -> AlterConfigsResponse {
+        let request = Arc::new(request);
+        let asked = Arc::clone(&request);
+        let result = self
+            .ask(move |task| {
+                let config = Arc::clone(&task.settings.config);
+                let decision = replace_configs::alter_configs(task.image(), &asked, &config);
+                Ok(task.write(decision)?)
+            })
+            .await;
+        result.unwrap_or_else(|error| replace_configs::refuse_all(&request, &refusal(&error)))
+    }
+
+    /// AlterClientQuotas.
+    pub async fn alter_client_quotas(&self, request: AlterClientQuotasRequest) -> AlterClientQuotasResponse {
+        let request = Arc::new(request);
+        let asked = Arc::clone(&request);
+        let result =
+            self.ask(move |task| Ok(task.write(quotas::alter_client_quotas(task.image(), &asked))?)).await;
+        result.unwrap_or_else(|error| quotas::refuse_all(&request, &refusal(&error)))
+    }
+
+    /// UpdateFeatures, as asked in `version`.
+    pub async fn update_features(
+        &self,
+        request: UpdateFeaturesRequest,
+        version: i16,
+    ) -> UpdateFeaturesResponse {
+        let result = self
+            .ask(move |task| Ok(task.write(features::update_features(task.image(), &request, version))?))
+            .await;
+        result.unwrap_or_else(|error| features::refuse(&refusal(&error)))
     }
 
     /// A block of producer ids that nobody else gets.

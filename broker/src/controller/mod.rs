@@ -9,10 +9,13 @@
 mod configs;
 mod describe;
 mod error;
+mod features;
 mod handle;
 mod leadership;
 mod producer_ids;
+mod quotas;
 mod registration;
+mod replace_configs;
 mod settings;
 mod task;
 mod topics;
@@ -29,7 +32,9 @@ use ottla_quorum::MetadataRecord;
 pub use error::{ControllerError, TopicError};
 pub use handle::ControllerHandle;
 pub use producer_ids::ProducerIdBlock;
+pub(crate) use quotas::refuse_all as refused_quotas;
 pub use registration::BrokerRegistration;
+pub(crate) use replace_configs::response as refused_replacement;
 pub use settings::{ControllerIdentity, ControllerSettings};
 pub(crate) use topics::name::check as check_topic_name;
 

@@ -18,6 +18,7 @@ use super::slots::Slot;
 use super::writer::ResponseWriter;
 use crate::api::{ListenerName, Refusal, dispatch};
 use crate::broker::Broker;
+use crate::quota::Mute;
 use crate::security::Principal;
 use crate::telemetry::Timing;
 
@@ -54,6 +55,8 @@ pub struct Peer {
     pub address: IpAddr,
     /// Its address as Kafka prints it.
     pub host: Str,
+    /// Until when the connection is not read.
+    pub mute: Mute,
 }
 
 type Handling = BoxFuture<'static, Result<Answer, Refusal>>;
@@ -125,8 +128,11 @@ impl Connection {
         tokio::pin!(idle);
         loop {
             let quiet = self.handling.is_none() && self.answers.is_empty();
-            let may_read =
-                self.handling.is_none() && self.answers.len() < MAX_PIPELINED && !stopping.is_cancelled();
+            let muted = self.peer.mute.until();
+            let may_read = self.handling.is_none()
+                && muted.is_none()
+                && self.answers.len() < MAX_PIPELINED
+                && !stopping.is_cancelled();
             tokio::select! {
                 biased;
                 response = next_answer(&mut self.answers), if !self.answers.is_empty() => self.send(response?).await?,
@@ -135,6 +141,7 @@ impl Connection {
                     self.answers.push_back(answer?);
                 }
                 () = stopping.cancelled(), if quiet => return Ok(()),
+                () = until(muted), if muted.is_some() => {}
                 frame = self.reader.next(&self.socket), if may_read => match frame? {
                     None => return Ok(()),
                     Some(frame) => self.start(frame)?,
@@ -192,6 +199,13 @@ async fn next_answer(answers: &mut VecDeque<Answer>) -> Result<Option<Response>,
     };
     answers.pop_front();
     Ok(response)
+}
+
+async fn until(muted: Option<Instant>) {
+    match muted {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn current(handling: &mut Option<Handling>) -> Result<Answer, Refusal> {

@@ -16,6 +16,7 @@ use super::slots::Slot;
 use super::{ConnectionSlots, MemoryBudget, SocketOptions};
 use crate::api::ListenerName;
 use crate::broker::Broker;
+use crate::quota::Mute;
 use crate::security::Principal;
 
 /// How long to wait after a failed accept: the process is usually out of file descriptors.
@@ -138,6 +139,7 @@ impl Listener {
             principal: Principal::anonymous(),
             address,
             host: Str::from(format!("/{address}")),
+            mute: Mute::default(),
         };
         Connection::new(socket, Arc::new(peer), slot, Arc::clone(broker), &self.options, budget.clone())
     }

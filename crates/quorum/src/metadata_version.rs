@@ -36,6 +36,11 @@ impl MetadataVersion {
         self.0
     }
 
+    /// Whether the level brought records that the level before cannot express, so that it cannot be left again.
+    pub fn changes_metadata(level: i16) -> bool {
+        [7, 8, 11, 13, 14, 15, 17, 23, 30].contains(&level)
+    }
+
     /// Version of `RegisterBrokerRecord`.
     pub fn register_broker_record_version(self) -> i16 {
         match self.0 {

@@ -17,7 +17,10 @@ use super::RequestContext;
 use super::leader_hint::{HintedNode, LeaderHints};
 use crate::broker::Broker;
 use crate::partition::Waiter;
+use crate::quota::QuotaKind;
 
+/// What a partition takes in a response beside its records, in bytes, more or less.
+const ROW_BYTES: usize = 48;
 /// From this version on topics come by id (KIP-516).
 const IDS_FROM: i16 = 13;
 /// From this version on the response points to new leaders (KIP-951).
@@ -36,9 +39,29 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Fet
         Err(error) => return FetchResponse { error_code: error.code(), ..Default::default() },
     };
     let reading = poll(broker, context, &wanted, &limits, deadline).await;
+    if let Some(throttle_time_ms) = throttle(broker, context, &limits, &reading) {
+        // Nothing is sent, and the session stays as it was: the client asks again after the pause.
+        return FetchResponse { session_id: session.id(), throttle_time_ms, ..Default::default() };
+    }
     count(broker, &reading);
     let (session_id, answers) = sessions.finish(session, by_id, wanted, reading.answers, Instant::now());
     respond(broker, context, session_id, answers)
+}
+
+/// Counts the answer's bytes; how long a client beyond its quota has to wait for them, in ms.
+fn throttle(broker: &Broker, context: &RequestContext, limits: &Limits, reading: &Reading) -> Option<i32> {
+    if limits.is_replica {
+        return None;
+    }
+    let client = context.client_id.as_deref().unwrap_or_default();
+    let user = &context.principal.name;
+    let bytes = reading.bytes + ROW_BYTES * reading.answers.len();
+    let pause = broker.quotas.record(QuotaKind::Fetch, user, client, bytes, Instant::now());
+    if pause.is_zero() {
+        return None;
+    }
+    broker.quotas.take_back(QuotaKind::Fetch, user, client, bytes);
+    Some(context.mute.pause(pause))
 }
 
 fn count(broker: &Broker, reading: &Reading) {

@@ -13,6 +13,7 @@ use super::super::RequestContext;
 use super::session::{PartitionKey, Wanted};
 use crate::broker::Broker;
 use crate::partition::{Isolation, Partition, PartitionError};
+use crate::quota::QuotaKind;
 use crate::security::{Operation, Resource};
 
 /// What a request allows, bounded by the broker's own limits.
@@ -22,14 +23,19 @@ pub(super) struct Limits {
     pub(super) min_bytes: usize,
     max_bytes: usize,
     isolation: Isolation,
-    is_replica: bool,
+    pub(super) is_replica: bool,
 }
 
 impl Limits {
     pub(super) fn of(broker: &Broker, context: &RequestContext, request: &FetchRequest) -> Self {
         let replica_id =
             if context.api_version < 15 { request.replica_id } else { request.replica_state.replica_id };
+        let is_replica = replica_id >= 0;
         let max_bytes = request.max_bytes.min(broker.config.fetch.max_bytes);
+        let max_bytes = match quota(broker, context) {
+            Some(quota) if !is_replica => max_bytes.min(quota),
+            _ => max_bytes,
+        };
         let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
         Self {
             max_wait: super::max_wait(request.max_wait_ms),
@@ -39,9 +45,16 @@ impl Limits {
                 1 => Isolation::ReadCommitted,
                 _ => Isolation::ReadUncommitted,
             },
-            is_replica: replica_id >= 0,
+            is_replica,
         }
     }
+}
+
+/// The most that the client's quota allows at once.
+fn quota(broker: &Broker, context: &RequestContext) -> Option<i32> {
+    let client = context.client_id.as_deref().unwrap_or_default();
+    let largest = broker.quotas.largest(QuotaKind::Fetch, &context.principal.name, client)?;
+    Some(i32::try_from(largest).unwrap_or(i32::MAX))
 }
 
 /// What a pass found.

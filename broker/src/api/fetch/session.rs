@@ -146,6 +146,16 @@ pub enum Context {
     Incremental(i32, Arc<Slot>),
 }
 
+impl Context {
+    /// The session's id, 0 while there is none.
+    pub(super) fn id(&self) -> i32 {
+        match self {
+            Self::Sessionless | Self::Full => 0,
+            Self::Incremental(id, _) => *id,
+        }
+    }
+}
+
 /// A session in the cache.
 #[derive(Debug)]
 pub struct Slot(Mutex<Session>);

@@ -132,7 +132,7 @@ async fn bad_batches_are_refused_and_nothing_is_appended() {
         ("bad crc", bad_crc, ErrorCode::CorruptMessage),
         ("old magic", old_magic, ErrorCode::InvalidRecord),
         ("two batches", two, ErrorCode::InvalidRecord),
-        ("cut short", cut, ErrorCode::CorruptMessage),
+        ("cut short", cut, ErrorCode::InvalidRecord),
         ("nothing", Vec::new(), ErrorCode::InvalidRecord),
     ];
     for (what, bytes, expected) in cases {

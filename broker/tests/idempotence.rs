@@ -4,6 +4,7 @@
 mod common;
 
 use common::{TestNode, batch, only_partition, produce_request};
+use ottla_wire::batch::{BatchBuilder, Record};
 use ottla_wire::messages::InitProducerIdRequest;
 use ottla_wire::{ApiKey, ErrorCode, Str};
 
@@ -53,7 +54,10 @@ async fn transactions_get_an_error_that_nobody_retries() {
         assert_eq!(code, ErrorCode::TransactionalIdAuthorizationFailed);
         assert!(!code.is_retriable());
     }
-    let mut request = produce_request("t", 0, batch(&["x"], None), -1);
+    // The id alone means nothing, as in Kafka; the batch says that it is part of a transaction.
+    let mut part = BatchBuilder::new(0).producer(1, 0, 0).transactional(true);
+    part.push(Record { value: Some("x".into()), ..Default::default() });
+    let mut request = produce_request("t", 0, part.build(), -1);
     request.transactional_id = Some(Str::from("tx"));
     let response = only_partition(client.call(&request, 9).await);
     assert_eq!(response.error_code, ErrorCode::TransactionalIdAuthorizationFailed.code());

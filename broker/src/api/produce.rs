@@ -2,14 +2,15 @@
 //!
 //! No transactions yet: a transactional id gets TRANSACTIONAL_ID_AUTHORIZATION_FAILED, which no client retries.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use ottla_log::{Appended, Offset, Origin};
+use ottla_log::{AppendError, Appended, Offset, Origin};
 use ottla_quorum::image::MetadataImage;
 use ottla_wire::batch::{BatchHeader, Compression};
-use ottla_wire::messages::produce_request::PartitionProduceData;
+use ottla_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_wire::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
@@ -115,7 +116,7 @@ impl Production {
             -1 => Some(RequiredAcks::All),
             _ => None,
         };
-        let refused = if request.transactional_id.is_some() {
+        let refused = if is_transactional(&request) {
             Some(ErrorCode::TransactionalIdAuthorizationFailed)
         } else if acks.is_none() {
             Some(ErrorCode::InvalidRequiredAcks)
@@ -130,7 +131,7 @@ impl Production {
             throttle_time_ms: 0,
             topics: Vec::with_capacity(request.topic_data.len()),
         };
-        for topic in request.topic_data {
+        for topic in without_repeats(request.topic_data) {
             let name = topic_name(&image, context, topic.name, topic.topic_id);
             let refused = refused.or_else(|| refusal(broker, context, &image, name.as_ref()));
             let name = name.unwrap_or_default();
@@ -206,6 +207,51 @@ fn throttle(broker: &Broker, context: &RequestContext, bytes: usize) -> i32 {
     context.mute.pause(pause)
 }
 
+/// Whether any batch says that it is part of a transaction; the transactional id alone means nothing.
+fn is_transactional(request: &ProduceRequest) -> bool {
+    let mut data = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    data.any(|data| match &data.records {
+        Some(Records::Bytes(records)) => {
+            BatchHeader::parse(records).is_ok_and(|header| header.is_transactional())
+        }
+        _ => false,
+    })
+}
+
+/// Of a partition that comes twice the last one counts; topics without partitions are passed over.
+fn without_repeats(mut topics: Vec<TopicProduceData>) -> Vec<TopicProduceData> {
+    if let [topic] = topics.as_slice()
+        && topic.partition_data.len() == 1
+    {
+        return topics;
+    }
+    let mut seen = HashSet::new();
+    for topic in topics.iter_mut().rev() {
+        let (name, id) = (topic.name.clone(), topic.topic_id);
+        let mut kept = std::mem::take(&mut topic.partition_data);
+        kept.reverse();
+        kept.retain(|data| seen.insert((name.clone(), id, data.index)));
+        kept.reverse();
+        topic.partition_data = kept;
+    }
+    topics.retain(|topic| !topic.partition_data.is_empty());
+    merged(topics)
+}
+
+/// One row a topic.
+fn merged(topics: Vec<TopicProduceData>) -> Vec<TopicProduceData> {
+    let mut places: HashMap<(Str, Uuid), usize> = HashMap::with_capacity(topics.len());
+    let mut merged: Vec<TopicProduceData> = Vec::with_capacity(topics.len());
+    for topic in topics {
+        let place = *places.entry((topic.name.clone(), topic.topic_id)).or_insert(merged.len());
+        match merged.get_mut(place) {
+            Some(first) => first.partition_data.extend(topic.partition_data),
+            None => merged.push(topic),
+        }
+    }
+    merged
+}
+
 /// The name of the topic, `None` for an unknown id.
 fn topic_name(image: &MetadataImage, context: &RequestContext, name: Str, id: Uuid) -> Option<Str> {
     if context.api_version < IDS_FROM {
@@ -272,16 +318,26 @@ fn append_to(
 ) -> Result<Appended, Failure> {
     let Some(Records::Bytes(records)) = data.records else { return Err(ErrorCode::InvalidRecord.into()) };
     if let Ok(header) = BatchHeader::parse(&records) {
-        if header.is_transactional() {
-            return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
-        }
         if context.api_version < ZSTD_FROM && header.compression() == Ok(Compression::Zstd) {
             return Err(ErrorCode::UnsupportedCompressionType.into());
         }
     }
-    partition
-        .append(records, Origin::Client, acks, clock::now())
-        .map_err(|error| Failure { log_start_offset: partition.log_start_offset().0, ..Failure::from(error) })
+    partition.append(records, Origin::Client, acks, clock::now()).map_err(|error| {
+        let log_start_offset = if tells_log_start(&error) { partition.log_start_offset().0 } else { -1 };
+        Failure { log_start_offset, ..Failure::from(error) }
+    })
+}
+
+/// Kafka tells where the log begins with those errors only that come from judging the batch against the log.
+fn tells_log_start(error: &ProduceError) -> bool {
+    let before = [
+        ErrorCode::CorruptMessage,
+        ErrorCode::MessageTooLarge,
+        ErrorCode::RecordListTooLarge,
+        ErrorCode::NotLeaderOrFollower,
+        ErrorCode::KafkaStorageError,
+    ];
+    !before.contains(&error.code()) && !matches!(error, ProduceError::Append(AppendError::NotOneBatch(_)))
 }
 
 fn partition_response(

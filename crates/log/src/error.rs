@@ -76,6 +76,9 @@ pub enum AppendError {
     /// The bytes are damaged: checksum or size.
     #[error("record batch is corrupt: {0}")]
     Corrupt(String),
+    /// What came is not exactly one batch of format v2. Nothing of it was judged.
+    #[error("{0}")]
+    NotOneBatch(&'static str),
     /// The batch breaks a rule for batches, or its records do (then `record_errors` says which).
     #[error("{message}")]
     InvalidRecord {
@@ -159,7 +162,7 @@ impl AppendError {
             Self::OffsetsOutOfOrder { .. } => ErrorCode::UnknownServerError,
             Self::Log(_) => ErrorCode::KafkaStorageError,
             Self::UnsupportedCompression(_) => ErrorCode::UnsupportedCompressionType,
-            Self::InvalidRecord { .. } => ErrorCode::InvalidRecord,
+            Self::NotOneBatch(_) | Self::InvalidRecord { .. } => ErrorCode::InvalidRecord,
         }
     }
 

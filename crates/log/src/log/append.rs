@@ -141,13 +141,13 @@ impl Log {
 
     /// The answer to a batch that is in the log already.
     fn repeated(&self, header: &BatchHeader, first: BatchMeta) -> Appended {
-        let append_time = self.config.timestamp_type == TimestampType::LogAppendTime;
         let base_offset = Offset(first.first_offset());
         Appended {
             base_offset,
             last_offset: Offset(first.last_offset),
             max_timestamp: TimestampMs(first.timestamp),
-            log_append_time: if append_time { TimestampMs(first.timestamp) } else { TimestampMs::NONE },
+            // Whatever the type of its timestamps, as Kafka says it.
+            log_append_time: TimestampMs(first.timestamp),
             log_start_offset: self.start,
             leader_epoch: self.epochs.at(base_offset).unwrap_or(LeaderEpoch(header.partition_leader_epoch)),
             duplicate: true,

@@ -15,8 +15,13 @@ use crate::error::AppendError;
 use crate::log::Origin;
 use crate::types::{LeaderEpoch, Offset, TimestampMs};
 use bytes::Bytes;
-use ottla_wire::batch::{Batch, BatchError, BatchHeader, Compression, HEADER_LEN, TimestampType};
+use ottla_wire::batch::{
+    Batch, BatchHeader, Compression, HEADER_LEN, LOG_OVERHEAD, MAGIC_OFFSET, TimestampType,
+};
 use records::RecordRules;
+
+/// The least that follows the length in any version of the format.
+const LEAST_BODY: usize = 14;
 
 /// Under what conditions a batch is to be appended.
 #[derive(Clone, Copy, Debug)]
@@ -55,20 +60,33 @@ pub(crate) fn validate(records: &Bytes, terms: &Terms<'_>) -> Result<Valid, Appe
     Ok(Valid { header: in_place(&batch.header, source, walked.max_timestamp, body.len(), terms), body })
 }
 
+/// The one batch of a request. As in Kafka an incomplete one, at the end or alone, counts as none.
 fn only_batch(records: &Bytes) -> Result<Batch, AppendError> {
-    if records.is_empty() {
-        return Err(AppendError::invalid("at least one record batch is needed per partition"));
+    let size = next_size(records)?.ok_or(AppendError::NotOneBatch("there is no whole record batch"))?;
+    if matches!(records.get(MAGIC_OFFSET), Some(0 | 1)) {
+        return Err(AppendError::NotOneBatch("only record batches with magic version 2 are allowed"));
     }
-    let batch = Batch::parse(records).map_err(|reason| match reason {
-        BatchError::UnsupportedMagic(0 | 1) => {
-            AppendError::invalid("only record batches with magic version 2 are allowed")
-        }
-        other => AppendError::Corrupt(other.to_string()),
-    })?;
-    if batch.bytes.len() < records.len() {
-        return Err(AppendError::invalid("exactly one record batch is allowed per partition"));
+    let batch = Batch::parse(records).map_err(|reason| AppendError::Corrupt(reason.to_string()))?;
+    if next_size(records.get(size..).unwrap_or_default())?.is_some() {
+        return Err(AppendError::NotOneBatch("exactly one record batch is allowed per partition"));
     }
     Ok(batch)
+}
+
+/// The size of the batch at the start, if all of it is there.
+fn next_size(records: &[u8]) -> Result<Option<usize>, AppendError> {
+    let Some((head, _)) = records.split_first_chunk::<LOG_OVERHEAD>() else { return Ok(None) };
+    let [.., a, b, c, d] = *head;
+    let length = i32::from_be_bytes([a, b, c, d]);
+    let body = usize::try_from(length).ok().filter(|body| *body >= LEAST_BODY);
+    let Some(body) = body else {
+        return Err(AppendError::Corrupt(format!("a record batch cannot have {length} bytes")));
+    };
+    match records.get(MAGIC_OFFSET) {
+        None => Ok(None),
+        Some(0..=2) => Ok(Some(LOG_OVERHEAD + body).filter(|size| *size <= records.len())),
+        Some(magic) => Err(AppendError::Corrupt(format!("there is no magic {magic}"))),
+    }
 }
 
 /// The checks that need the header and the checksum only; returns the codec.

@@ -81,7 +81,11 @@ impl<'a> RecordRules<'a> {
         if record.offset_delta != self.index {
             self.walked.offsets_in_order = false;
         }
-        let timestamp = self.header.base_timestamp.wrapping_add(record.timestamp_delta);
+        let timestamp = match self.header.timestamp_type() {
+            TimestampType::CreateTime => self.header.base_timestamp.wrapping_add(record.timestamp_delta),
+            // Which no producer should say; its records then have the batch's time.
+            TimestampType::LogAppendTime => self.header.max_timestamp,
+        };
         if self.config.compact && !record.has_key {
             self.refuse("Compacted topic cannot accept message without key.".to_owned());
         } else {
@@ -93,10 +97,7 @@ impl<'a> RecordRules<'a> {
 
     #[inline]
     fn check_timestamp(&mut self, timestamp: i64) {
-        if self.header.timestamp_type() == TimestampType::LogAppendTime {
-            self.invalid_timestamp = true;
-            self.refuse("Producer should not set timestamp type to LogAppendTime.".to_owned());
-        } else if self.config.timestamp_type == TimestampType::CreateTime && timestamp != NO_TIMESTAMP {
+        if self.config.timestamp_type == TimestampType::CreateTime && timestamp != NO_TIMESTAMP {
             let earliest = self.now.0.saturating_sub(self.config.timestamp_before_max_ms);
             let latest = self.now.0.saturating_add(self.config.timestamp_after_max_ms);
             if timestamp < earliest || timestamp > latest {
@@ -107,6 +108,9 @@ impl<'a> RecordRules<'a> {
                     self.index
                 ));
             }
+        } else if self.header.timestamp_type() == TimestampType::LogAppendTime {
+            self.invalid_timestamp = true;
+            self.refuse("Producer should not set timestamp type to LogAppendTime.".to_owned());
         }
     }
 

@@ -3,9 +3,11 @@
 mod reading;
 mod session;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ottla_wire::messages::fetch_request::FetchTopic;
 use ottla_wire::messages::fetch_response::{FetchableTopicResponse, NodeEndpoint, PartitionData};
 use ottla_wire::messages::{FetchRequest, FetchResponse};
 use ottla_wire::{ErrorCode, Str};
@@ -21,6 +23,8 @@ use crate::quota::QuotaKind;
 
 /// What a partition takes in a response beside its records, in bytes, more or less.
 const ROW_BYTES: usize = 48;
+/// From this version on there are sessions, and an error of the whole response (KIP-227).
+const SESSIONS_FROM: i16 = 7;
 /// From this version on topics come by id (KIP-516).
 const IDS_FROM: i16 = 13;
 /// From this version on the response points to new leaders (KIP-951).
@@ -28,6 +32,9 @@ const HINTS_FROM: i16 = 16;
 
 /// Session, read, wait until there is enough, read again, tell the news.
 pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: FetchRequest) -> FetchResponse {
+    if !matches!(request.isolation_level, 0 | 1) {
+        return refused(context, request, ErrorCode::InvalidRequest);
+    }
     let by_id = context.api_version >= IDS_FROM;
     let limits = Limits::of(broker, context, &request);
     let deadline = limits.max_wait.map(|wait| tokio::time::Instant::now() + wait);
@@ -62,6 +69,19 @@ fn throttle(broker: &Broker, context: &RequestContext, limits: &Limits, reading:
     }
     broker.quotas.take_back(QuotaKind::Fetch, user, client, bytes);
     Some(context.mute.pause(pause))
+}
+
+/// An error of the whole request; versions without a field for it tell it partition by partition.
+fn refused(context: &RequestContext, request: FetchRequest, error: ErrorCode) -> FetchResponse {
+    if context.api_version >= SESSIONS_FROM {
+        return FetchResponse { error_code: error.code(), ..Default::default() };
+    }
+    let row = |topic: FetchTopic| FetchableTopicResponse {
+        topic: topic.topic,
+        partitions: topic.partitions.iter().map(|one| reading::unheard(one.partition, error)).collect(),
+        ..Default::default()
+    };
+    FetchResponse { responses: request.topics.into_iter().map(row).collect(), ..Default::default() }
 }
 
 fn count(broker: &Broker, reading: &Reading) {
@@ -101,8 +121,10 @@ async fn poll(
     }
 }
 
+/// What is wanted, each partition once: of repetitions the last one counts, in the place of the first.
 fn partitions(request: FetchRequest) -> (Vec<Wanted>, Vec<PartitionKey>) {
-    let mut wanted = Vec::new();
+    let mut wanted: Vec<Wanted> = Vec::new();
+    let mut places: HashMap<PartitionKey, usize> = HashMap::new();
     for topic in request.topics {
         for partition in topic.partitions {
             let key = PartitionKey {
@@ -110,13 +132,18 @@ fn partitions(request: FetchRequest) -> (Vec<Wanted>, Vec<PartitionKey>) {
                 topic_id: topic.topic_id,
                 partition: partition.partition,
             };
-            wanted.push(Wanted {
-                key,
+            let one = Wanted {
+                key: key.clone(),
                 leader_epoch: partition.current_leader_epoch,
                 offset: partition.fetch_offset,
                 last_fetched_epoch: partition.last_fetched_epoch,
                 max_bytes: partition.partition_max_bytes,
-            });
+            };
+            let place = *places.entry(key).or_insert(wanted.len());
+            match wanted.get_mut(place) {
+                Some(repeated) => *repeated = one,
+                None => wanted.push(one),
+            }
         }
     }
     let mut forgotten = Vec::new();

@@ -22,6 +22,8 @@ pub(super) struct Limits {
     pub(super) max_wait: Option<Duration>,
     pub(super) min_bytes: usize,
     max_bytes: usize,
+    /// Whether the limits make no sense at all.
+    negative: bool,
     isolation: Isolation,
     pub(super) is_replica: bool,
 }
@@ -41,6 +43,7 @@ impl Limits {
             max_wait: super::max_wait(request.max_wait_ms),
             min_bytes: size(request.min_bytes).min(size(max_bytes)),
             max_bytes: size(max_bytes),
+            negative: request.max_bytes < 0,
             isolation: match request.isolation_level {
                 1 => Isolation::ReadCommitted,
                 _ => Isolation::ReadUncommitted,
@@ -86,13 +89,17 @@ pub(super) fn read(broker: &Broker, context: &RequestContext, wanted: &[Wanted],
         let data = match found {
             Ok(partition) => {
                 let left = limits.max_bytes.saturating_sub(reading.bytes);
-                let data = read_one(&partition, wanted, limits.isolation, left, reading.bytes == 0);
+                let data = if limits.negative || wanted.max_bytes < 0 {
+                    Err(ErrorCode::InvalidRequest)
+                } else {
+                    read_one(&partition, wanted, limits.isolation, left, reading.bytes == 0)
+                };
                 reading.partitions.push(partition);
-                data
+                data.unwrap_or_else(|error| failed(wanted.key.partition, error))
             }
-            Err(error) => Err(error),
+            Err(error @ ErrorCode::NotLeaderOrFollower) => failed(wanted.key.partition, error),
+            Err(error) => unheard(wanted.key.partition, error),
         };
-        let data = data.unwrap_or_else(|error| failed(wanted.key.partition, error));
         reading.bytes += data.records.as_ref().map_or(0, Records::len);
         reading.urgent |= data.error_code != 0 || data.diverging_epoch.end_offset >= 0;
         reading.answers.push((wanted.key.clone(), data));
@@ -130,8 +137,9 @@ fn read_one(
     left: usize,
     min_one: bool,
 ) -> Result<PartitionData, ErrorCode> {
-    partition.check_leader(wanted.leader_epoch).map_err(|error| error.code())?;
-    if let Some(diverging) = diverging(partition, wanted) {
+    // Here, unlike in ListOffsets, any negative epoch means none.
+    partition.check_leader(wanted.leader_epoch.max(-1)).map_err(|error| error.code())?;
+    if let Some(diverging) = diverging(partition, wanted)? {
         return Ok(diverging_answer(partition, wanted, diverging));
     }
     let max_bytes = usize::try_from(wanted.max_bytes).unwrap_or(0).min(left);
@@ -155,12 +163,14 @@ fn read_one(
 }
 
 /// Where the reader's history leaves the leader's, if it does (KIP-595).
-fn diverging(partition: &Partition, wanted: &Wanted) -> Option<(LeaderEpoch, Offset)> {
+fn diverging(partition: &Partition, wanted: &Wanted) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
     if wanted.last_fetched_epoch < 0 {
-        return None;
+        return Ok(None);
     }
-    let (epoch, end) = partition.end_offset_for_epoch(LeaderEpoch(wanted.last_fetched_epoch))?;
-    (epoch.0 < wanted.last_fetched_epoch || end.0 < wanted.offset).then_some((epoch, end))
+    let end = partition.end_offset_for_epoch(LeaderEpoch(wanted.last_fetched_epoch));
+    // An epoch that is still to come.
+    let (epoch, end) = end.ok_or(ErrorCode::OffsetOutOfRange)?;
+    Ok((epoch.0 < wanted.last_fetched_epoch || end.0 < wanted.offset).then_some((epoch, end)))
 }
 
 fn diverging_answer(
@@ -178,6 +188,11 @@ fn diverging_answer(
         records: Some(Records::default()),
         ..Default::default()
     }
+}
+
+/// The answer for a partition that was not read at all.
+pub(super) fn unheard(partition_index: i32, error: ErrorCode) -> PartitionData {
+    PartitionData { aborted_transactions: Some(Vec::new()), ..failed(partition_index, error) }
 }
 
 fn failed(partition_index: i32, error: ErrorCode) -> PartitionData {

@@ -256,9 +256,6 @@ impl Sessions {
 
     /// Gives the session a slot and an id; 0 if there is none for it.
     fn open(&self, session: Session, now: Instant) -> i32 {
-        if session.partitions.is_empty() {
-            return 0;
-        }
         let mut cache = self.cache.lock();
         if cache.sessions.len() >= self.slots && !cache.evict(session.partitions.len(), now) {
             return 0;

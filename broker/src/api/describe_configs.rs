@@ -65,7 +65,7 @@ fn describe(view: &View<'_>, request: &DescribeConfigsRequest) -> DescribeConfig
             (code.code(), message)
         });
         let (configs, error_code, message) = match described {
-            Ok(configs) => (configs, 0, None),
+            Ok(configs) => (configs, 0, Some(Str::default())),
             Err((code, message)) => (Vec::new(), code, Some(Str::from(message))),
         };
         DescribeConfigsResult {

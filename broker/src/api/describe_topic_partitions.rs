@@ -27,7 +27,11 @@ pub async fn handle(
         Some(cursor) => (cursor.topic_name.clone(), cursor.partition_index),
         None => (Str::default(), 0),
     };
-    if from_partition < 0 {
+    // A page goes on within the topics that are asked for.
+    let goes_on_elsewhere = request.cursor.is_some()
+        && !request.topics.is_empty()
+        && !request.topics.iter().any(|topic| topic.name == from_topic);
+    if from_partition < 0 || goes_on_elsewhere {
         return refused(&request);
     }
     let page = Page { broker, context, image: &image, left: usize::try_from(limit).unwrap_or(1) };
@@ -73,7 +77,12 @@ impl Page<'_> {
                 continue;
             }
             let Some(topic) = self.image.topics.by_name(&name) else {
-                response.topics.push(failed(name, ErrorCode::UnknownTopicOrPartition));
+                let operations = operations::of_topic(self.broker, self.context, &name);
+                let error = metadata::unknown(&name);
+                response.topics.push(DescribeTopicPartitionsResponseTopic {
+                    topic_authorized_operations: operations,
+                    ..failed(name, error)
+                });
                 continue;
             };
             let first = if name == *from_topic { from_partition } else { 0 };

@@ -19,6 +19,9 @@ const MANY_KEYS: i16 = 4;
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
 
+/// What Kafka calls success.
+const NO_ERROR: &str = "NONE";
+
 /// A node that clients can reach.
 struct Node {
     id: i32,
@@ -42,9 +45,11 @@ pub async fn handle(
     }
     let found = find(broker, context, request.key_type, &request.key).await;
     let only = coordinator(request.key, found);
+    // Old versions give a success a message too.
+    let message = only.error_message.filter(|_| only.error_code != 0).unwrap_or(Str::from_static(NO_ERROR));
     FindCoordinatorResponse {
         error_code: only.error_code,
-        error_message: only.error_message,
+        error_message: Some(message),
         node_id: only.node_id,
         host: only.host,
         port: only.port,

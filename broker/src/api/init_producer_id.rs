@@ -12,6 +12,9 @@ use super::RequestContext;
 use crate::broker::Broker;
 use crate::security::{Operation, Resource};
 
+/// No producer id, or no epoch.
+const NONE: i64 = -1;
+
 /// Hands out the next id of this broker's block; epoch 0.
 pub async fn handle(
     broker: &Arc<Broker>,
@@ -23,6 +26,10 @@ pub async fn handle(
             "" => ErrorCode::InvalidRequest,
             _ => ErrorCode::TransactionalIdAuthorizationFailed,
         });
+    }
+    // Id and epoch of a producer that goes on come together.
+    if (request.producer_id == NONE) != (i64::from(request.producer_epoch) == NONE) {
+        return refused(ErrorCode::InvalidRequest);
     }
     if !broker.allows(context, Operation::IdempotentWrite, Resource::Cluster) {
         return refused(ErrorCode::ClusterAuthorizationFailed);

@@ -1,10 +1,10 @@
 //! ListOffsets (2): offsets by time, and the special ones.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ottla_log::{LeaderEpoch, TimestampMs};
-use ottla_wire::messages::list_offsets_request::ListOffsetsPartition;
+use ottla_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use ottla_wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use ottla_wire::{ErrorCode, Str};
@@ -34,6 +34,9 @@ mod special {
     }
 }
 
+/// What a client says that knows no leader epoch.
+const NO_EPOCH: i32 = -1;
+
 /// Timestamp, offset and leader epoch; -1 where there is none.
 type Found = (i64, i64, i32);
 
@@ -51,11 +54,12 @@ pub async fn handle(
         _ => Isolation::ReadUncommitted,
     };
     let repeated = repeated(&request);
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in request.topics {
+    let is_known = matches!(request.isolation_level, 0 | 1);
+    let mut topics: Vec<ListOffsetsTopicResponse> = Vec::with_capacity(request.topics.len());
+    for topic in distinct(request.topics) {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
-            let found = if repeated.contains(&(topic.name.clone(), asked.partition_index)) {
+            let found = if !is_known || repeated.contains(&(topic.name.clone(), asked.partition_index)) {
                 Err(ErrorCode::InvalidRequest)
             } else {
                 look_up(broker, context, &topic.name, &asked, isolation).await
@@ -67,6 +71,26 @@ pub async fn handle(
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions, ..Default::default() });
     }
     ListOffsetsResponse { topics, ..Default::default() }
+}
+
+/// Each topic and each of its partitions once; what has no partitions is passed over.
+fn distinct(topics: Vec<ListOffsetsTopic>) -> Vec<ListOffsetsTopic> {
+    let mut places: HashMap<Str, usize> = HashMap::with_capacity(topics.len());
+    let mut distinct: Vec<ListOffsetsTopic> = Vec::with_capacity(topics.len());
+    let mut seen = HashSet::new();
+    for mut topic in topics {
+        let name = topic.name.clone();
+        topic.partitions.retain(|partition| seen.insert((name.clone(), partition.partition_index)));
+        if topic.partitions.is_empty() {
+            continue;
+        }
+        let place = *places.entry(name).or_insert(distinct.len());
+        match distinct.get_mut(place) {
+            Some(first) => first.partitions.extend(topic.partitions),
+            None => distinct.push(topic),
+        }
+    }
+    distinct
 }
 
 fn repeated(request: &ListOffsetsRequest) -> HashSet<(Str, i32)> {
@@ -91,6 +115,9 @@ async fn look_up(
     let partition = broker.find_partition(topic, index)?;
     if !special::is_known(asked.timestamp, context.api_version) {
         return Err(ErrorCode::UnsupportedVersion);
+    }
+    if asked.current_leader_epoch < NO_EPOCH {
+        return Err(ErrorCode::FencedLeaderEpoch);
     }
     partition.check_leader(asked.current_leader_epoch).map_err(|error| error.code())?;
     let timestamp = asked.timestamp;

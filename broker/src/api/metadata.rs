@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_quorum::image::{MetadataImage, PartitionImage, TopicImage};
+use ottla_wire::messages::metadata_request::MetadataRequestTopic;
 use ottla_wire::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -12,14 +13,18 @@ use ottla_wire::{ErrorCode, Str, Uuid};
 
 use super::{RequestContext, auto_create, operations};
 use crate::broker::Broker;
+use crate::controller::check_topic_name;
 use crate::partition;
 use crate::security::{Operation, Resource};
+
+/// From this version on topics may be asked for by id; the field is there from version 10 on.
+const IDS_FROM: i16 = 12;
 
 /// What a request is about.
 enum Asked {
     All,
     Names(BTreeSet<Str>),
-    Ids(Vec<Uuid>),
+    Ids(BTreeSet<Uuid>),
 }
 
 impl Asked {
@@ -29,13 +34,12 @@ impl Asked {
         if topics.is_empty() && version == 0 {
             return Ok(Self::All);
         }
-        let ids: Vec<_> = topics.iter().map(|t| t.topic_id).filter(|id| *id != Uuid::ZERO).collect();
-        let unnamed = topics.iter().any(|topic| topic.name.is_none());
-        if version < 12 && (unnamed || !ids.is_empty()) {
-            return Err(ErrorCode::InvalidRequest);
-        }
-        if !ids.is_empty() {
+        let ids: BTreeSet<_> = topics.iter().map(|t| t.topic_id).filter(|id| *id != Uuid::ZERO).collect();
+        if !ids.is_empty() && version >= IDS_FROM {
             return Ok(Self::Ids(ids));
+        }
+        if !ids.is_empty() || topics.iter().any(|topic| topic.name.is_none()) {
+            return Err(ErrorCode::InvalidRequest);
         }
         Ok(Self::Names(topics.iter().filter_map(|topic| topic.name.clone()).collect()))
     }
@@ -49,7 +53,7 @@ pub async fn handle(
 ) -> MetadataResponse {
     let asked = match Asked::of(&request, context.api_version) {
         Ok(asked) => asked,
-        Err(error) => return MetadataResponse { error_code: error.code(), ..Default::default() },
+        Err(error) => return refused(&request, error),
     };
     let mut image = broker.image();
     let mut refused = Vec::new();
@@ -73,6 +77,22 @@ pub async fn handle(
         } else {
             operations::NOT_ASKED
         },
+        ..Default::default()
+    }
+}
+
+/// As Kafka refuses a request: topic by topic, and without brokers.
+fn refused(request: &MetadataRequest, error: ErrorCode) -> MetadataResponse {
+    let row = |topic: &MetadataRequestTopic| MetadataResponseTopic {
+        error_code: error.code(),
+        name: Some(topic.name.clone().unwrap_or_default()),
+        topic_id: topic.topic_id,
+        topic_authorized_operations: operations::NOT_ASKED,
+        ..Default::default()
+    };
+    MetadataResponse {
+        error_code: error.code(),
+        topics: request.topics.iter().flatten().map(row).collect(),
         ..Default::default()
     }
 }
@@ -134,7 +154,9 @@ impl View<'_> {
             Some(topic) => self.topic(topic),
             None => {
                 let reason = refused.iter().find(|(topic, _)| topic == name).map(|(_, error)| *error);
-                failed(Some(name.clone()), Uuid::ZERO, reason.unwrap_or(ErrorCode::UnknownTopicOrPartition))
+                let error = reason.unwrap_or_else(|| unknown(name));
+                let row = failed(Some(name.clone()), Uuid::ZERO, error);
+                MetadataResponseTopic { topic_authorized_operations: self.operations(name), ..row }
             }
         }
     }
@@ -158,12 +180,17 @@ impl View<'_> {
             topic_id: topic.id,
             is_internal: partition::is_internal(&topic.name),
             partitions: topic.partitions.iter().map(|(index, state)| self.partition(*index, state)).collect(),
-            topic_authorized_operations: if self.with_operations {
-                operations::of_topic(self.broker, self.context, &topic.name)
-            } else {
-                operations::NOT_ASKED
-            },
+            topic_authorized_operations: self.operations(&topic.name),
             ..Default::default()
+        }
+    }
+
+    /// Of a topic that need not exist.
+    fn operations(&self, topic: &str) -> i32 {
+        if self.with_operations {
+            operations::of_topic(self.broker, self.context, topic)
+        } else {
+            operations::NOT_ASKED
         }
     }
 
@@ -196,6 +223,14 @@ pub(super) fn offline(image: &MetadataImage, context: &RequestContext, state: &P
         broker.is_some_and(|broker| broker.endpoint(context.listener.as_str()).is_some())
     };
     state.replicas.iter().copied().filter(|id| !serves(id)).collect()
+}
+
+/// The error for a topic that is not there: whether it could be.
+pub(super) fn unknown(name: &str) -> ErrorCode {
+    match check_topic_name(name) {
+        Ok(()) => ErrorCode::UnknownTopicOrPartition,
+        Err(error) => error.code,
+    }
 }
 
 fn failed(name: Option<Str>, topic_id: Uuid, error: ErrorCode) -> MetadataResponseTopic {

@@ -150,7 +150,8 @@ fn respond(request: &OffsetCommitRequest, entries: &[Entry]) -> OffsetCommitResp
         partitions: entries.iter().filter(|entry| entry.topic == index).map(partition).collect(),
         ..Default::default()
     };
-    let topics = request.topics.iter().enumerate().map(topic).collect();
+    let asked = request.topics.iter().enumerate().filter(|(_, topic)| !topic.partitions.is_empty());
+    let topics = asked.map(topic).collect();
     OffsetCommitResponse { topics, ..Default::default() }
 }
 

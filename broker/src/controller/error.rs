@@ -18,6 +18,11 @@ impl TopicError {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: Str::from(message.into()) }
     }
+
+    /// For a request that gives no time: it is over before it begins.
+    pub(crate) fn out_of_time() -> Self {
+        Self::new(ErrorCode::RequestTimedOut, "the request's timeout is over")
+    }
 }
 
 /// The controller cannot do what it decided, or cannot be asked.

@@ -73,6 +73,9 @@ impl ControllerHandle {
 
     /// CreateTopics, see `topics`. All topics that can be made are in the image when this returns.
     pub async fn create_topics(&self, request: CreateTopicsRequest) -> CreateTopicsResponse {
+        if request.timeout_ms <= 0 {
+            return topics::refuse_create(&request, &TopicError::out_of_time());
+        }
         let request = Arc::new(request);
         let asked = Arc::clone(&request);
         let result = self
@@ -87,6 +90,9 @@ impl ControllerHandle {
 
     /// DeleteTopics.
     pub async fn delete_topics(&self, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+        if request.timeout_ms <= 0 {
+            return topics::refuse_delete(&request, &TopicError::out_of_time());
+        }
         let request = Arc::new(request);
         let asked = Arc::clone(&request);
         let result = self

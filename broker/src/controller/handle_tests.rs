@@ -75,7 +75,8 @@ async fn what_was_answered_is_in_the_image_and_survives() {
     let response = handle.create_topics(topics(&["a", "b"])).await;
     assert!(response.topics.iter().all(|topic| topic.error_code == 0), "{response:?}");
     assert_eq!(handle.image().topics.len(), 2);
-    let delete = DeleteTopicsRequest { topic_names: vec!["b".into()], ..Default::default() };
+    let delete =
+        DeleteTopicsRequest { topic_names: vec!["b".into()], timeout_ms: 5000, ..Default::default() };
     assert_eq!(handle.delete_topics(delete).await.responses[0].error_code, 0);
     let first = handle.allocate_producer_ids().await.expect("registered");
     handle.controlled_shutdown(epoch).await.expect("registered");
@@ -149,7 +150,8 @@ async fn deletion_can_be_switched_off() {
     let handle = start(dir.path(), 1, &[("delete.topic.enable", "false")]);
     join(&handle, 1).await;
     handle.create_topics(topics(&["a"])).await;
-    let delete = DeleteTopicsRequest { topic_names: vec!["a".into()], ..Default::default() };
+    let delete =
+        DeleteTopicsRequest { topic_names: vec!["a".into()], timeout_ms: 5000, ..Default::default() };
     let response = handle.delete_topics(delete).await;
     assert_eq!(response.responses[0].error_code, ErrorCode::TopicDeletionDisabled.code());
     assert_eq!(handle.image().topics.len(), 1);

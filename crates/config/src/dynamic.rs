@@ -188,7 +188,11 @@ pub fn validate_broker_configs(
 /// # Errors
 /// An unknown key, or a value that does not fit.
 pub fn validate_topic_config(key: &str, value: &str) -> Result<(), ConfigError> {
-    check(keys::topic(key).ok_or_else(|| unknown(Scope::Topic, key))?, value)
+    let key = keys::topic(key).ok_or_else(|| unknown(Scope::Topic, key))?;
+    if key.value_type == Type::List && check(key, &without_repeats(value)).is_ok() {
+        return Ok(());
+    }
+    check(key, value)
 }
 
 /// The list after APPEND of `value` (KIP-339): elements that are there already are not added again.
@@ -239,6 +243,17 @@ fn current_list(scope: Scope, name: &str, current: Option<&str>) -> Result<Vec<S
 
 fn unknown(scope: Scope, key: &str) -> ConfigError {
     ConfigError::Unknown { key: key.into(), origin: Origin::Request, suggestion: keys::nearest(scope, key) }
+}
+
+/// In a topic's lists, unlike in a broker's, what is there twice counts once (KIP-1161).
+fn without_repeats(text: &str) -> String {
+    let mut seen = Vec::new();
+    for element in list(text) {
+        if !seen.contains(&element) {
+            seen.push(element);
+        }
+    }
+    seen.join(",")
 }
 
 fn check(key: &Key, value: &str) -> Result<(), ConfigError> {

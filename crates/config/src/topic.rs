@@ -6,7 +6,7 @@ use ottla_wire::batch::{Compression, TimestampType};
 use super::dynamic::{BrokerLayers, ConfigSource, Lookup, Nothing, Synonym, validate_topic_config};
 use super::error::{ConfigError, ConfigErrors};
 use super::keys;
-use super::value::Value;
+use super::value::{Value, list};
 
 /// Every topic key, typed. Times in ms, sizes in bytes; -1 is unlimited where Kafka says so.
 #[derive(Debug, Clone, PartialEq)]
@@ -212,10 +212,7 @@ impl Effective<'_> {
     }
 
     fn list(&self, name: &str) -> Vec<String> {
-        match self.value(name) {
-            Some(Value::List(list)) => list,
-            _ => Vec::new(),
-        }
+        topic_value(name, self.layers, self.overrides).map(|text| list(&text)).unwrap_or_default()
     }
 }
 

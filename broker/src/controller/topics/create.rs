@@ -23,6 +23,10 @@ pub(crate) fn create_topics(
     request: &CreateTopicsRequest,
     context: &mut Context<'_>,
 ) -> Decision<CreateTopicsResponse> {
+    if partitions_in(request, context) > MAX_RECORDS {
+        let response = refuse_all(request, &too_many());
+        return Decision { records: Vec::new(), response };
+    }
     let names = Names::of(image, request);
     let mut records = Vec::new();
     let mut results = Vec::new();
@@ -47,6 +51,16 @@ pub(crate) fn create_topics(
         records.clear();
     }
     Decision { records, response: CreateTopicsResponse { topics: results, ..Default::default() } }
+}
+
+/// How many partitions are asked for in all.
+fn partitions_in(request: &CreateTopicsRequest, context: &Context<'_>) -> usize {
+    let of = |topic: &CreatableTopic| match topic.num_partitions {
+        _ if !topic.assignments.is_empty() => topic.assignments.len(),
+        -1 => usize::try_from(context.config.topics.num_partitions).unwrap_or_default(),
+        wanted => usize::try_from(wanted).unwrap_or_default(),
+    };
+    request.topics.iter().map(of).sum()
 }
 
 /// The answer when nothing can be done at all.

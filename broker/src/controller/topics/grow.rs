@@ -33,6 +33,8 @@ pub(crate) fn create_partitions(
         }
         let outcome = if counts.get(&*topic.name).is_some_and(|count| *count > 1) {
             Err(TopicError::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
+        } else if request.timeout_ms <= 0 {
+            Err(TopicError::out_of_time())
         } else {
             grow(image, topic, MAX_RECORDS - records.len())
         };
@@ -65,7 +67,8 @@ fn grow(
         TopicError::new(ErrorCode::UnknownTopicOrPartition, "This server does not host this topic-partition.")
     })?;
     let additional = additional(topic, wanted.count)?;
-    if additional > room {
+    let asked = wanted.assignments.as_ref().map_or(additional, Vec::len);
+    if asked > room {
         return Err(TopicError::new(
             ErrorCode::PolicyViolation,
             "Excessively large number of partitions per request.",

@@ -204,7 +204,12 @@ fn grow(
         lists.iter().map(one).collect()
     });
     let wanted = CreatePartitionsTopic { name: name.into(), count, assignments, ..Default::default() };
-    let request = CreatePartitionsRequest { topics: vec![wanted], validate_only, ..Default::default() };
+    let request = CreatePartitionsRequest {
+        topics: vec![wanted],
+        timeout_ms: 5000,
+        validate_only,
+        ..Default::default()
+    };
     let decision = create_partitions(image, &request);
     apply(image, &decision.records);
     ErrorCode::try_from(decision.response.results[0].error_code).expect("a code")

@@ -16,24 +16,103 @@ class Allowed:
     path: str
     reason: str
     label: str = ""
+    # The values; by default any.
+    apache: str = ".*"
+    ottla: str = ".*"
     # Whether it is to be cured.
     fault: bool = False
     seen: int = field(default=0, compare=False)
 
     def matches(self, difference: Difference) -> bool:
-        patterns = ((self.api, difference.api), (self.path, difference.path))
-        whole = all(re.fullmatch(pattern, text) for pattern, text in patterns)
+        patterns = (
+            (self.api, difference.api),
+            (self.path, difference.path),
+            (self.apache, str(difference.apache)),
+            (self.ottla, str(difference.ottla)),
+        )
+        whole = all(re.fullmatch(pattern, text, re.DOTALL) for pattern, text in patterns)
         return whole and re.search(self.label, difference.label) is not None
 
 
 TABLE = [
+    # Of every API.
+    Allowed(
+        ".*",
+        r"(.*\.)?error_code",
+        "an exception that escaped in Apache Kafka; we name the error",
+        apache="-1",
+        ottla=r"[1-9]\d*",
+    ),
+    Allowed(".*", r".*error_message", "a reason where Apache Kafka gives none", apache="(None)?", ottla="<text>"),
+    Allowed(
+        ".*",
+        "",
+        "text that is not UTF-8 ends the connection; Apache Kafka puts other characters in its place",
+        label=r"\\xff\\xfe|not UTF-8",
+        ottla="closed",
+    ),
+    # What we do not serve yet.
     Allowed("ApiVersions", r"api_keys\[\d+\]", "APIs that we do not serve yet are not advertised"),
     Allowed("ApiVersions", r"supported_features\[[a-z.]+\]", "features that we do not serve yet are not advertised"),
+    Allowed("FindCoordinator", r"coordinators.*\.error_code", "there are no share groups yet", label="kind 2", ottla="42"),
+    Allowed(
+        "FindCoordinator",
+        r"coordinators.*\.error_code",
+        "there are no transactions yet; InitProducerId says so",
+        label="key_type=1",
+        ottla="0",
+    ),
+    Allowed("InitProducerId", "error_code", "there are no transactions yet", label="transactional_id=", ottla="53"),
+    Allowed(
+        "DescribeConfigs",
+        r".*\.error_code",
+        "clients' metrics, groups and loggers have no configs yet",
+        label="kind (8|16|32)",
+        ottla="42",
+        fault=True,
+    ),
+    # By design.
+    Allowed(
+        "DescribeTopicPartitions",
+        "next_cursor",
+        "the first partition and the limit overflow in Apache Kafka",
+        label="cursor.partition_index=2147483647",
+    ),
     Allowed("ApiVersions", "finalized_features_epoch", "an offset of the metadata log, which is written in another rhythm"),
     Allowed(
         "DescribeQuorum",
         r".*\.(leader_epoch|high_watermark|log_end_offset)",
         "epoch and offsets of the metadata log, which is written in another rhythm",
+    ),
+    Allowed("Produce", "", "Apache Kafka never answers null records", label="null records|records=None", apache="unanswered"),
+    Allowed(
+        "Produce",
+        r".*\.error_code",
+        "compressed records whose offsets have gaps are written anew; Apache Kafka fails",
+        label="gzip, record's delta 1",
+        apache="-1",
+        ottla="0",
+    ),
+    Allowed(
+        "Fetch", r".*\.records.*", "Apache Kafka cuts the last batch where the limit falls; we end with a whole one", label="bytes"
+    ),
+    Allowed(
+        "Fetch",
+        r".*\.records\[0\]\.(crc|body)",
+        "records whose offsets have gaps are numbered anew; Apache Kafka writes them as they are",
+        label="what gaps-kept holds",
+    ),
+    Allowed("Fetch", "error_code", "a session that its cache has no place for", label="session_id=", apache="-1", ottla="0"),
+    Allowed("DescribeConfigs", r".*\[ottla\..*", "our own keys, unknown to Apache Kafka"),
+    Allowed(
+        "IncrementalAlterConfigs", r".*\.error_code", "unknown keys are refused by name", label="unknown of broker", ottla="42"
+    ),
+    # Faults of ours.
+    Allowed(
+        "DescribeConfigs",
+        r".*\[(listeners|listener.security.protocol.map)\].read_only",
+        "listeners cannot be changed while the broker runs yet",
+        fault=True,
     ),
 ]
 

@@ -55,3 +55,20 @@ def batch(
     sealed = calc_crc32c(tail + body) if crc is None else crc
     inner = struct.pack(">ibI", leader_epoch, magic, sealed) + tail + body
     return struct.pack(">qi", base_offset, len(inner) if length is None else length) + inner
+
+
+FIELDS = ("base_offset", "length", "leader_epoch", "magic", "crc", "attributes", "last_offset_delta", "base_timestamp", "max_timestamp",
+          "producer_id", "producer_epoch", "base_sequence", "count")  # fmt: skip
+HEADER = struct.Struct(">qiibIhiqqqhii")
+
+
+def parse(data: bytes) -> list[dict | str]:
+    """What a fetch brought, batch by batch; the last one may be cut."""
+    found: list[dict | str] = []
+    while data:
+        size = 12 + struct.unpack_from(">i", data, 8)[0] if len(data) >= HEADER.size else len(data) + 1
+        if size > len(data):
+            return [*found, "cut"]
+        found.append(dict(zip(FIELDS, HEADER.unpack_from(data))) | {"body": data[HEADER.size : size].hex()})
+        data = data[size:]
+    return found

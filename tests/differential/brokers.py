@@ -35,6 +35,7 @@ class Broker:
         self.common: dict[str, range] = {}
         self.steps: list[Step] = []
         self.main = Connection(self)
+        self.fences = 0
 
     def connection(self) -> "Connection":
         """One more."""
@@ -113,11 +114,11 @@ class Connection:
         try:
             self.open().settimeout(patience)
             self.socket.sendall(data)
-            outcome: Any = {"answer": self.socket.recv(4096).hex() or "closed"}
+            outcome: Any = "answered" if self.socket.recv(4096) else "closed"
         except TimeoutError:
             outcome = "unanswered"
         except OSError:
-            outcome = {"answer": "closed"}
+            outcome = "closed"
         self.close()
         self.broker.steps.append(Step("raw", 0, label, outcome))
 

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import batches
 import codec
 from brokers import UNKNOWN_ID, UUID, Step
 from nodes import Node
@@ -21,7 +22,7 @@ SESSIONS = {"session_id"}
 DAY_MS = 24 * 3600 * 1000
 # Fields that name an element of a list where the schema has no key, most telling first.
 NAMING = ("name", "topic", "topic_id", "topic_name", "resource_name", "group_id", "group", "partition_index", "partition",
-          "member_id", "broker_id", "node_id", "api_key", "key", "index", "feature")  # fmt: skip
+          "member_id", "key", "broker_id", "node_id", "api_key", "index", "feature")  # fmt: skip
 
 
 @dataclass
@@ -50,6 +51,8 @@ class Normal:
             return ordered([self.of(inner, name) for inner in value])
         if isinstance(value, str):
             return self._text(value, name)
+        if isinstance(value, bytes) and name == "records":
+            return self.of(batches.parse(value), "batches")
         if isinstance(value, bytes):
             return value.hex()
         if isinstance(value, int) and not isinstance(value, bool):
@@ -76,7 +79,7 @@ class Normal:
         if value in self.ports:
             return self.ports[value]
         if name in SESSIONS and value:
-            return self._placeholder("session", value)
+            return "<session>"
         if name == "producer_id" and value >= 0:
             return self._placeholder("producer", value)
         now = time.time() * 1000

@@ -20,10 +20,12 @@ MODULES = (
 
 
 def all_of_them() -> dict[str, object]:
-    """By name: the public functions of the modules that take a broker alone, in their order."""
+    """By name: the public functions of the modules that take a broker alone, and those that a module makes."""
     found = {}
     for module in MODULES:
-        for name, value in vars(importlib.import_module(f"scenarios.{module}")).items():
+        imported = importlib.import_module(f"scenarios.{module}")
+        found |= {f"{module}-{name}": value for name, value in getattr(imported, "MADE", {}).items()}
+        for name, value in vars(imported).items():
             parameters = list(getattr(value, "__annotations__", {}).items())
             if not name.startswith("_") and parameters[:1] == [("broker", Broker)] and len(parameters) == 2:
                 found[f"{module}-{name}"] = value

@@ -2,7 +2,7 @@
 
 from brokers import Broker
 
-from .setup import create
+from .setup import create, fence
 
 TOPIC, BROKER, LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
 SET, DELETE, APPEND, SUBTRACT = range(4)
@@ -61,6 +61,7 @@ def altered(broker: Broker) -> None:
         for version in broker.versions("IncrementalAlterConfigs"):
             broker.ask("IncrementalAlterConfigs", version, {"resources": [resource], "validate_only": validate}, label)
         if kind == TOPIC:
+            fence(broker)
             broker.ask("DescribeConfigs", 4, _describe(TOPIC, "altered", list(keys)), f"after {label}")
 
     ask("set", ("retention.ms", SET, "1000"))
@@ -121,6 +122,7 @@ def replaced(broker: Broker) -> None:
         rows = [{"name": key, "value": value} for key, value in configs]
         resource = {"resource_type": kind, "resource_name": name, "configs": rows}
         broker.each("AlterConfigs", {"resources": [resource], "validate_only": validate}, label)
+        fence(broker)
         broker.ask(
             "DescribeConfigs", 4, _describe(TOPIC, "replaced", ["retention.ms", "cleanup.policy", "segment.ms"]), f"after {label}"
         )

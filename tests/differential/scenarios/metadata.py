@@ -67,6 +67,7 @@ def topic_partitions(broker: Broker) -> None:
     ]:
         cursor = {"topic_name": topic, "partition_index": partition}
         ask(f"from {topic} {partition}", every, 4, cursor)
+    ask("all from a topic that is not there", [], 3, {"topic_name": "parts-aa", "partition_index": 0})
     ask("from a topic that is not asked for", ["parts-a", "parts-c"], 4, {"topic_name": "parts-b", "partition_index": 1})
 
 

@@ -3,7 +3,7 @@
 from batches import batch
 from brokers import UNKNOWN_ID, Broker
 
-__all__ = ["UNKNOWN_ID", "batch", "coordinator", "create", "fill", "gone", "produce_body", "settled"]
+__all__ = ["UNKNOWN_ID", "batch", "coordinator", "create", "fence", "fill", "gone", "produce_body", "settled"]
 
 
 def create(broker: Broker, name: str, partitions: int = 1, **configs: str) -> str:
@@ -28,6 +28,28 @@ def settled(broker: Broker, name: str, partitions: int) -> None:
         return all(partition["error_code"] == 0 for partition in answer["topics"][0]["partitions"])
 
     broker.until(ready, f"topic {name}")
+
+
+def fence(broker: Broker) -> None:
+    """Until changes of metadata that were answered are in effect: the log of metadata is in order."""
+    broker.fences += 1
+    config = {"name": "retention.ms", "config_operation": 0, "value": str(broker.fences)}
+    with broker.connection() as asking:
+        if broker.fences == 1:
+            asking.exchange(
+                "CreateTopics",
+                7,
+                {"topics": [{"name": "fence", "num_partitions": 1, "replication_factor": 1}], "timeout_ms": 9999},
+            )
+            settled(broker, "fence", 1)
+        resource = {"resource_type": 2, "resource_name": "fence"}
+        asking.exchange("IncrementalAlterConfigs", 1, {"resources": [resource | {"configs": [config]}]})
+
+        def ready() -> bool:
+            asked = {"resources": [resource | {"configuration_keys": ["retention.ms"]}]}
+            return asking.exchange("DescribeConfigs", 4, asked)["results"][0]["configs"][0]["value"] == str(broker.fences)
+
+        broker.until(ready, "a changed config")
 
 
 def gone(broker: Broker, name: str) -> None:

@@ -135,6 +135,9 @@ def deletion_refused(broker: Broker) -> None:
     body = {"timeout_ms": 5000}
     for name in ("nowhere", "", "a/b", "x" * 300, "__cluster_metadata"):
         broker.each("DeleteTopics", body | {"topic_names": [name], "topics": [{"name": name}]}, f"name {name[:20]!r}")
+    for timeout in (0, -1):
+        late = {"topic_names": ["nowhere"], "topics": [{"name": "nowhere"}], "timeout_ms": timeout}
+        broker.each("DeleteTopics", late, f"timeout {timeout}")
     broker.each("DeleteTopics", body | {"topic_names": [], "topics": []}, "nothing")
     broker.each("DeleteTopics", body | {"topic_names": None, "topics": None}, "null")
     broker.each("DeleteTopics", body | {"topic_names": [None], "topics": [{"name": None}]}, "null name")
@@ -175,6 +178,8 @@ def growth(broker: Broker) -> None:
     broker.each("CreatePartitions", {"topics": [one, one | {"count": 4}], "validate_only": True}, "twice in one, differently")
     broker.each("CreatePartitions", {"topics": []}, "nothing")
     broker.each("CreatePartitions", {"topics": None}, "null")
+    for timeout in (0, -1):
+        broker.each("CreatePartitions", {"topics": [one], "timeout_ms": timeout, "validate_only": True}, f"timeout {timeout}")
     for index, version in enumerate(broker.versions("CreatePartitions")):
         body = {"topics": [{"name": "grows", "count": 3 + index, "assignments": None}], "timeout_ms": 5000}
         broker.ask("CreatePartitions", version, body, "for real")

@@ -8,13 +8,14 @@ use anyhow::Context as _;
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::{MB, Options, Outcome};
-use crate::client::{Complaints, Topic};
+use crate::client::{Complaints, Topic, watermarks};
 use crate::compare::usage;
 use crate::record::{self, Random, RecordId};
 use crate::schedule::Schedule;
@@ -43,10 +44,8 @@ pub fn pour(options: &Options) -> anyhow::Result<Outcome> {
     let client = client(options, &tally)?;
     let _ = client.client().fetch_metadata(Some(&options.topic), Duration::from_secs(5));
     let pouring = Pouring { options, tally: &tally, client, partitions: partitions.unsigned_abs() };
-    match tally.schedule {
-        Some(schedule) => pouring.at_rate(schedule),
-        None => pouring.as_fast_as_it_goes(),
-    }
+    let Some(schedule) = tally.schedule else { return pouring.as_fast_as_it_goes() };
+    pouring.at_rate(schedule);
     let _ = pouring.client.flush(PATIENCE);
     tally.outcome(options)
 }
@@ -59,6 +58,10 @@ fn client(options: &Options, tally: &Arc<Tally>) -> anyhow::Result<Client> {
     config.set("linger.ms", options.linger.to_string());
     // Full batches only where the broker is slower than the generator; stock otherwise.
     config.set("queue.buffering.max.kbytes", "65536").set("queue.buffering.max.messages", "65536");
+    if tally.schedule.is_none() {
+        // A callback for each record would cost the generator, not the broker, the core that it has.
+        config.set("delivery.report.only.error", "true").set("linger.ms", "5");
+    }
     for (key, value) in &options.target.settings {
         config.set(key, value);
     }
@@ -175,15 +178,37 @@ impl Pouring<'_> {
         }
     }
 
-    fn as_fast_as_it_goes(&self) {
+    /// Counted by the ends of the log, which tell what was acknowledged without a callback for each record.
+    fn as_fast_as_it_goes(&self) -> anyhow::Result<Outcome> {
+        let reader = self.options.target.reader("pour")?;
+        let first = self.log_ends(&reader)?;
         let (values, mut random) = self.values();
-        std::thread::sleep(SET_UP);
+        let mut steady = None;
         for (number, value) in (0..).zip(values.iter().cycle()) {
-            if number % 64 == 0 && self.tally.now() >= self.tally.end {
-                return;
+            if number % 64 == 0 {
+                let now = self.tally.now();
+                if steady.is_none() && now >= self.tally.ramp {
+                    steady = Some((Instant::now(), self.log_ends(&reader)?));
+                }
+                if now >= self.tally.end {
+                    break;
+                }
             }
             self.send(value, random.below(self.partitions), number);
         }
+        let (since, before) = steady.unwrap_or((self.tally.start, first));
+        let seconds = since.elapsed().as_secs_f64().max(0.001);
+        let rate = ((self.log_ends(&reader)? - before) * self.tally.size) as f64 / seconds / MB;
+        self.client.flush(PATIENCE).context("the last acknowledgements")?;
+        self.tally.acked.store(self.log_ends(&reader)? - first, Ordering::Relaxed);
+        Ok(Outcome { rate, ..self.tally.outcome(self.options)? })
+    }
+
+    /// How many records the topic was ever given.
+    fn log_ends(&self, reader: &BaseConsumer<Complaints>) -> anyhow::Result<u64> {
+        let partitions = i32::try_from(self.partitions)?;
+        let marks = watermarks(reader, &self.options.topic, partitions, Instant::now() + PATIENCE)?;
+        Ok(marks.iter().map(|(_, next)| next.unsigned_abs()).sum())
     }
 
     fn values(&self) -> (Vec<Vec<u8>>, Random) {

@@ -41,8 +41,14 @@ fn refusal(broker: &Broker, context: &RequestContext, topic: &Str) -> Option<Ref
     if let Err(error) = check_topic_name(topic) {
         return Some((error.code, Some(error.message)));
     }
-    let allowed = broker.allows(context, Operation::Read, Resource::Topic(topic));
-    (!allowed).then_some((ErrorCode::TopicAuthorizationFailed, None))
+    let code = if !broker.allows(context, Operation::Read, Resource::Topic(topic)) {
+        ErrorCode::TopicAuthorizationFailed
+    } else if broker.image().topics.by_name(topic).is_none() {
+        ErrorCode::UnknownTopicOrPartition
+    } else {
+        return None;
+    };
+    Some((code, Some(Str::from(code.to_string()))))
 }
 
 fn producers(broker: &Broker, topic: &Str, index: i32) -> Result<Vec<ActiveProducer>, ErrorCode> {

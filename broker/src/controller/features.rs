@@ -45,10 +45,15 @@ pub(crate) fn update_features(
     }
     let result = |update: &FeatureUpdateKey| UpdatableFeatureResult {
         feature: update.feature.clone(),
+        // Kafka's text for success.
+        error_message: Some(Str::from_static("NONE")),
         ..Default::default()
     };
     let results = if version < 2 { request.feature_updates.iter().map(result).collect() } else { Vec::new() };
-    Decision { records, response: UpdateFeaturesResponse { results, ..Default::default() } }
+    Decision {
+        records,
+        response: UpdateFeaturesResponse { results, error_message: None, ..Default::default() },
+    }
 }
 
 /// The answer when nothing is done.
@@ -115,7 +120,6 @@ fn not_served(name: &str, level: i16) -> Option<String> {
     match features::SUPPORTED.iter().find(|feature| feature.name == name) {
         Some(feature) if (feature.min..=feature.max).contains(&level) => None,
         Some(feature) => Some(format!("This broker supports levels {} to {}.", feature.min, feature.max)),
-        None if level == 0 => None,
         None => Some("This broker does not know the feature.".to_owned()),
     }
 }

@@ -63,7 +63,7 @@ fn entry(asked: &Asked, error: Option<&TopicError>) -> EntryData {
     EntryData {
         error_code: error.map_or(ErrorCode::None, |error| error.code).code(),
         error_message: error.map(|error| error.message.clone()),
-        entity: entity(asked).into_iter().map(part).collect(),
+        entity: echoed(asked).into_iter().map(part).collect(),
         ..Default::default()
     }
 }
@@ -72,6 +72,14 @@ fn entry(asked: &Asked, error: Option<&TopicError>) -> EntryData {
 fn entity(asked: &Asked) -> QuotaEntity {
     let parts = asked.entity.iter().map(|part| (part.entity_type.clone(), part.entity_name.clone()));
     parts.collect::<BTreeMap<_, _>>().into_iter().collect()
+}
+
+/// The entity in the order of the request.
+fn echoed(asked: &Asked) -> QuotaEntity {
+    let mut echoed = entity(asked);
+    let place = |kind: &Str| asked.entity.iter().position(|part| part.entity_type == *kind);
+    echoed.sort_by_key(|(kind, _)| place(kind));
+    echoed
 }
 
 fn alter(

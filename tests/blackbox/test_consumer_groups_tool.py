@@ -5,7 +5,7 @@ import time
 import apache
 import nodes
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 RECORDS = 10
@@ -41,7 +41,16 @@ def commit(bootstrap: str, group: str, topic: str, **offsets: int) -> None:
     """Without being in the group: p0=5 commits 5 for partition 0."""
     standalone = consumer(bootstrap, group)
     rows = [TopicPartition(topic, int(partition[1:]), offset) for partition, offset in offsets.items()]
-    standalone.commit(offsets=rows, asynchronous=False)
+    end = time.monotonic() + 20
+    while True:
+        try:
+            standalone.commit(offsets=rows, asynchronous=False)
+            break
+        except KafkaException as refused:
+            # The first commit of all makes the topic of offsets; until it is loaded clients are to try again.
+            if not refused.args[0].retriable() and refused.args[0].name() != "NOT_COORDINATOR" or time.monotonic() > end:
+                raise
+            time.sleep(0.1)
     standalone.close()
 
 

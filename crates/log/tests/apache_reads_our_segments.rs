@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
+use ottla_log::cleaner::{Buffers, LogAccess, Unhurried};
 use ottla_log::compression::{Compression, compress};
 use ottla_log::disk::StdDisk;
 use ottla_log::{
@@ -82,10 +83,20 @@ fn fill(log: &mut Log) {
             }
         }
     }
+    fill_transactions(log);
+}
+
+/// One that is committed and one that is aborted.
+fn fill_transactions(log: &mut Log) {
     let epoch = log.last_epoch().unwrap();
     for commit in [true, false] {
         let mut data = BatchBuilder::new(0).producer(7000 + i64::from(commit), 0, 0).transactional(true);
-        data.push(Record { timestamp: NOW.0, value: Some(Bytes::from_static(b"t")), ..Record::default() });
+        data.push(Record {
+            timestamp: NOW.0,
+            key: Some("t".into()),
+            value: Some(Bytes::from_static(b"t")),
+            ..Record::default()
+        });
         log.append_as_leader(data.build(), epoch, Origin::Client, NOW).unwrap();
         let mut marker =
             BatchBuilder::new(0).producer(7000 + i64::from(commit), 0, -1).transactional(true).control(true);
@@ -172,6 +183,88 @@ fn apache_reads_our_segments() {
     assert!(timed.contains("timestamp:"), "{timed}");
     let producers = dump(&libs, &path, &["snapshot"], &[]);
     assert!(producers.contains("producerId: 4000"), "{producers}");
+    let aborted = dump(&libs, &path, &["txnindex"], &[]);
+    assert!(aborted.contains("producerId: 7000"), "{aborted}");
+}
+
+/// The log's own lock is not needed here.
+struct Alone(std::cell::RefCell<Log>);
+
+impl LogAccess for Alone {
+    fn with_log<R>(&self, work: impl FnOnce(&mut Log) -> R) -> Option<R> {
+        Some(work(&mut self.0.borrow_mut()))
+    }
+}
+
+fn keyed(i: i64, codec: Compression) -> Bytes {
+    let mut builder = BatchBuilder::new(0).producer(4000 + i % 3, 0, i32::try_from(i / 3 * 7).unwrap());
+    for j in 0..7 {
+        builder.push(Record {
+            timestamp: NOW.0 + i * 10 - j,
+            key: Some(format!("key-{}", (i * 7 + j) % 31).into()),
+            value: (j != 3).then(|| format!("value-{i}-{j}-{}", "y".repeat(200)).into()),
+            headers: vec![("h".into(), None)],
+        });
+    }
+    let levels = CompressionLevels::default();
+    let compress = |body: &[u8]| compress(codec, levels, body).map_err(|_| BatchError::Build("codec"));
+    builder.build_with(codec, compress).unwrap()
+}
+
+#[test]
+fn apache_reads_what_the_cleaner_leaves() {
+    let Some(libs) = libs() else {
+        eprintln!("not run: OTTLA_KAFKA_LIBS is not set");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("topic-0");
+    let compacted = LogConfig { compact: true, delete_retention_ms: 1000, ..config() };
+    let mut log = open(&path, compacted.clone(), false);
+    // Of this one nothing is left but its producer's sequence.
+    let mut once = BatchBuilder::new(0).producer(4999, 0, 0);
+    once.push(Record {
+        timestamp: NOW.0,
+        key: Some("key-1".into()),
+        value: Some("v".into()),
+        headers: vec![],
+    });
+    log.append_as_leader(once.build(), LeaderEpoch(0), Origin::Client, NOW).unwrap();
+    for i in 0..150 {
+        let codec = Compression::ALL[usize::try_from(i).unwrap() % Compression::ALL.len()];
+        log.append_as_leader(keyed(i, codec), LeaderEpoch(0), Origin::Client, NOW).unwrap();
+    }
+    fill_transactions(&mut log);
+    log.roll(NOW).unwrap();
+    log.append_as_leader(keyed(150, Compression::None), LeaderEpoch(1), Origin::Client, NOW).unwrap();
+    let before = log.segment_count();
+    let log = Alone(std::cell::RefCell::new(log));
+    // The first round sets the tombstones' horizon, the last one takes them.
+    for now in [NOW.0, NOW.0 + 500, NOW.0 + 1000] {
+        let cleaning = {
+            let log = log.0.borrow();
+            let cleanable = log.cleanable(None, log.end_offset(), TimestampMs(now)).unwrap();
+            log.cleaning(&cleanable).unwrap()
+        };
+        cleaning.run(&Buffers::default(), &mut Unhurried, &log, TimestampMs(now)).unwrap();
+        let records = dump(&libs, &path, &["log"], &["--deep-iteration", "--print-data-log"]);
+        let listed = records.lines().filter(|line| line.contains("| offset:") && line.contains("key: key-"));
+        let tombstones = records.lines().filter(|line| line.contains("valueSize: -1")).count();
+        assert!(listed.count() < 60, "{}", records.get(..2000).unwrap_or(&records));
+        // One tombstone is in the active segment.
+        assert_eq!(tombstones > 1, now < NOW.0 + 1000, "at {now}");
+        // Other records of such a batch keep it.
+        assert!(records.contains("deleteHorizonMs: OptionalLong["), "at {now}");
+        for sign in ["endTxnMarker: ABORT", "endTxnMarker: COMMIT", "count: 0 "] {
+            assert!(records.contains(sign), "{sign} does not occur");
+        }
+    }
+    let log = log.0.into_inner();
+    assert!(log.segment_count() < before);
+    log.close_clean(NOW).unwrap();
+    let sane = dump(&libs, &path, &["index"], &["--index-sanity-check"]);
+    assert!(sane.contains("passed sanity check"), "{sane}");
+    dump(&libs, &path, &["index", "timeindex"], &[]);
     let aborted = dump(&libs, &path, &["txnindex"], &[]);
     assert!(aborted.contains("producerId: 7000"), "{aborted}");
 }

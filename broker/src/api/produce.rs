@@ -317,10 +317,11 @@ fn append_to(
     acks: RequiredAcks,
 ) -> Result<Appended, Failure> {
     let Some(Records::Bytes(records)) = data.records else { return Err(ErrorCode::InvalidRecord.into()) };
-    if let Ok(header) = BatchHeader::parse(&records) {
-        if context.api_version < ZSTD_FROM && header.compression() == Ok(Compression::Zstd) {
-            return Err(ErrorCode::UnsupportedCompressionType.into());
-        }
+    if context.api_version < ZSTD_FROM
+        && let Ok(header) = BatchHeader::parse(&records)
+        && header.compression() == Ok(Compression::Zstd)
+    {
+        return Err(ErrorCode::UnsupportedCompressionType.into());
     }
     partition.append(records, Origin::Client, acks, clock::now()).map_err(|error| {
         let log_start_offset = if tells_log_start(&error) { partition.log_start_offset().0 } else { -1 };

@@ -74,11 +74,10 @@ fn entity(asked: &Asked) -> QuotaEntity {
     parts.collect::<BTreeMap<_, _>>().into_iter().collect()
 }
 
-/// The entity in the order of the request.
+/// The entity in the order in which Kafka answers: addresses last.
 fn echoed(asked: &Asked) -> QuotaEntity {
     let mut echoed = entity(asked);
-    let place = |kind: &Str| asked.entity.iter().position(|part| part.entity_type == *kind);
-    echoed.sort_by_key(|(kind, _)| place(kind));
+    echoed.sort_by_key(|(kind, _)| &**kind == "ip");
     echoed
 }
 

@@ -220,7 +220,7 @@ fn apache_reads_what_the_cleaner_leaves() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("topic-0");
     let compacted = LogConfig { compact: true, delete_retention_ms: 1000, ..config() };
-    let mut log = open(&path, compacted.clone(), false);
+    let mut log = open(&path, compacted, false);
     // Of this one nothing is left but its producer's sequence.
     let mut once = BatchBuilder::new(0).producer(4999, 0, 0);
     once.push(Record {

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Everything that CI runs: the sources judged, unit tests, the broker against foreign clients and Apache's tools, the operator on kind.
+# Everything that CI runs: the sources judged, unit tests, the broker against foreign clients, Apache's tools and Apache's broker, the operator on kind.
 # All of it runs even if a part fails; the last line has the counts. TARGET: cargo's directory; VERSION: the images' tag.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -44,5 +44,6 @@ lint; read -r p f <"$logs/lint"; passed=$((passed + p)) failed=$((failed + f)) f
 check "foreign clients and tools are there" peers_ready
 check "unit tests" unit; count "$logs/unit"
 check "black box" pytests blackbox; count "$logs/blackbox"
+check "beside Apache Kafka" pytests differential; count "$logs/differential"
 check "kind" kind/tools.sh && check "images" images && { check "on kind" pytests e2e; count "$logs/e2e"; }
 summary

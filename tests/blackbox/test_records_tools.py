@@ -17,11 +17,15 @@ def fill(bootstrap, topic, count=10):
 def delete_records(bootstrap, home, topic, offset):
     request = home / "delete.json"
     request.write_text(json.dumps({"partitions": [{"topic": topic, "partition": 0, "offset": offset}], "version": 1}))
-    return apache.tool("org.apache.kafka.tools.DeleteRecordsCommand", "--bootstrap-server", bootstrap, "--offset-json-file", str(request))
+    return apache.tool(
+        "org.apache.kafka.tools.DeleteRecordsCommand", "--bootstrap-server", bootstrap, "--offset-json-file", str(request)
+    )
 
 
 def offset_at(bootstrap, topic, time):
-    printed = apache.tool("org.apache.kafka.tools.GetOffsetShell", "--bootstrap-server", bootstrap, "--topic", topic, "--time", str(time))
+    printed = apache.tool(
+        "org.apache.kafka.tools.GetOffsetShell", "--bootstrap-server", bootstrap, "--topic", topic, "--time", str(time)
+    )
     rows = [line.split(":") for line in printed.splitlines() if line.startswith(f"{topic}:0:")]
     return int(rows[0][2]) if rows and rows[0][2] else None
 
@@ -59,7 +63,9 @@ def test_offsets_by_time_and_by_name(bootstrap, name):
 def test_log_dirs_show_sizes(bootstrap, name):
     apache.topics(bootstrap, "--create", "--topic", name, "--partitions", "2")
     fill(bootstrap, name, 3)
-    printed = apache.tool("org.apache.kafka.tools.LogDirsCommand", "--bootstrap-server", bootstrap, "--describe", "--topic-list", name)
+    printed = apache.tool(
+        "org.apache.kafka.tools.LogDirsCommand", "--bootstrap-server", bootstrap, "--describe", "--topic-list", name
+    )
     (log_dir,) = json.loads(next(line for line in printed.splitlines() if line.startswith("{")))["brokers"][0]["logDirs"]
     sizes = {row["partition"]: row["size"] for row in log_dir["partitions"]}
     assert log_dir["error"] is None and sizes[f"{name}-1"] == 0 and 3 * 60 < sizes[f"{name}-0"] < 1000, printed

@@ -71,7 +71,19 @@ TABLE = [
         ottla="42",
         fault=True,
     ),
+    Allowed(
+        "AlterClientQuotas",
+        r".*\.error_code",
+        "no quotas of requests and connections yet",
+        label="^(default user|ip)$",
+        fault=True,
+    ),
+    Allowed("DescribeClientQuotas", r"entries\[.*", "no quotas of requests and connections yet", ottla="<absent>", fault=True),
+    Allowed("AlterClientQuotas", r"entries\[.*", "an entity that comes twice", label=r"^entries=\[", fault=True),
+    Allowed("UpdateFeatures", r"(.*\.)?error_(message|code)", "texts, and what is unknown and to be 0", fault=True),
     # By design.
+    Allowed("AlterClientQuotas", r".*\.error_code", "a limit that is not a number is refused", label="^not a number", ottla="42"),
+    Allowed("DescribeClientQuotas", r".*\.value", "a limit that is not a number is refused", apache="nan"),
     Allowed(
         "DescribeTopicPartitions",
         "next_cursor",
@@ -94,13 +106,29 @@ TABLE = [
         ottla="0",
     ),
     Allowed(
-        "Fetch", r".*\.records.*", "Apache Kafka cuts the last batch where the limit falls; we end with a whole one", label="bytes"
+        "Fetch",
+        r".*\.records.*",
+        "Apache Kafka cuts the last batch where the limit falls; we end with a whole one",
+        label="bytes",
     ),
     Allowed(
         "Fetch",
         r".*\.records\[0\]\.(crc|body)",
         "records whose offsets have gaps are numbered anew; Apache Kafka writes them as they are",
         label="what gaps-kept holds",
+    ),
+    Allowed(
+        "ListGroups",
+        r"groups\[\ufffd+\]",
+        "the group that Apache Kafka made of a name that is not UTF-8",
+        ottla="<absent>",
+    ),
+    Allowed("DescribeLogDirs", r".*\.(partition_size|usable_bytes)", "what the disk has left, and batches of another size"),
+    Allowed(
+        "CreateTopics",
+        r".*\[cleanup.policy\].value",
+        "what a list has twice is shown once",
+        label="config policy twice",
     ),
     Allowed("Fetch", "error_code", "a session that its cache has no place for", label="session_id=", apache="-1", ottla="0"),
     Allowed("DescribeConfigs", r".*\[ottla\..*", "our own keys, unknown to Apache Kafka"),

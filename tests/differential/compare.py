@@ -22,7 +22,7 @@ SESSIONS = {"session_id"}
 DAY_MS = 24 * 3600 * 1000
 # Fields that name an element of a list where the schema has no key, most telling first.
 NAMING = ("name", "topic", "topic_id", "topic_name", "resource_name", "group_id", "group", "partition_index", "partition",
-          "member_id", "key", "broker_id", "node_id", "api_key", "index", "feature")  # fmt: skip
+          "member_id", "key", "broker_id", "node_id", "api_key", "index", "feature", "entity", "entity_type")  # fmt: skip
 
 
 @dataclass

@@ -26,7 +26,7 @@ pub async fn handle(
 ) -> DeleteRecordsResponse {
     // Of a partition that is named twice the last offset counts.
     let mut asked: BTreeMap<Str, BTreeMap<i32, i64>> = BTreeMap::new();
-    for topic in request.topics {
+    for topic in request.topics.into_iter().filter(|topic| !topic.partitions.is_empty()) {
         let offsets = topic.partitions.iter().map(|partition| (partition.partition_index, partition.offset));
         asked.entry(topic.name).or_default().extend(offsets);
     }

@@ -65,7 +65,7 @@ fn examine(
 ) -> (Vec<OffsetDeleteResponseTopic>, Vec<TopicIndex>) {
     let image = broker.image();
     let (mut topics, mut accepted) = (Vec::with_capacity(request.topics.len()), Vec::new());
-    for topic in &request.topics {
+    for topic in request.topics.iter().filter(|topic| !topic.partitions.is_empty()) {
         let allowed = broker.allows(context, Operation::Read, Resource::Topic(&topic.name));
         let name = owned(&topic.name);
         let judge = |index: i32| {

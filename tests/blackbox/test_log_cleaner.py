@@ -59,9 +59,7 @@ def test_a_compacted_topic_and_the_offsets_topic_stay_small(tmp_path, name):
 
     consumer = Consumer({"bootstrap.servers": node.bootstrap, "group.id": name, "enable.auto.commit": False})
     for offset in range(400):
-        consumer.commit(
-            offsets=[TopicPartition(name, partition, offset) for partition in range(COMMITTED)], asynchronous=False
-        )
+        consumer.commit(offsets=[TopicPartition(name, partition, offset) for partition in range(COMMITTED)], asynchronous=False)
     until_at_most(1_500_000, node.data / "__consumer_offsets-0")
     assert node.stop() in (0, 143)
     dumps.assert_clean(node.data)

@@ -96,6 +96,9 @@ TABLE = [
         r".*\.(leader_epoch|high_watermark|log_end_offset)",
         "epoch and offsets of the metadata log, which is written in another rhythm",
     ),
+    Allowed(
+        "AlterConfigs", "", "Apache Kafka never answers a resource that comes twice", label=r"^resources=\[", apache="unanswered"
+    ),
     Allowed("Produce", "", "Apache Kafka never answers null records", label="null records|records=None", apache="unanswered"),
     Allowed(
         "Produce",

@@ -80,7 +80,6 @@ TABLE = [
     ),
     Allowed("DescribeClientQuotas", r"entries\[.*", "no quotas of requests and connections yet", ottla="<absent>", fault=True),
     Allowed("AlterClientQuotas", r"entries\[.*", "an entity that comes twice", label=r"^entries=\[", fault=True),
-    Allowed("UpdateFeatures", r"(.*\.)?error_(message|code)", "texts, and what is unknown and to be 0", fault=True),
     # By design.
     Allowed("AlterClientQuotas", r".*\.error_code", "a limit that is not a number is refused", label="^not a number", ottla="42"),
     Allowed("DescribeClientQuotas", r".*\.value", "a limit that is not a number is refused", apache="nan"),

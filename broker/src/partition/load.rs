@@ -78,6 +78,12 @@ impl Checkpoints {
             cleaner: read(CLEANER_OFFSET),
         }
     }
+
+    /// Whether any of the files has `name` beyond its beginning.
+    pub(super) fn tell_of(&self, name: &TopicPartition) -> bool {
+        let files = [&self.recovery_point, &self.log_start, &self.high_watermark, &self.cleaner];
+        files.iter().any(|file| file.get(name).is_some_and(|offset| offset > Offset::ZERO))
+    }
 }
 
 /// A directory after a look into it.
@@ -141,24 +147,30 @@ impl Found {
         }
     }
 
-    /// How to open a log of this directory.
-    pub(super) fn opening(&self, name: &TopicPartition) -> Opening {
-        Opening {
-            clean: self.clean,
-            recovery_point: self.checkpoints.recovery_point.get(name).unwrap_or_default(),
-            log_start_offset: self.checkpoints.log_start.get(name).unwrap_or_default(),
+    /// What is noted of a partition that is here.
+    pub(super) fn noted(&self, name: &TopicPartition) -> Noted {
+        let Checkpoints { recovery_point, log_start, high_watermark, cleaner } = &self.checkpoints;
+        Noted {
+            opening: Opening {
+                clean: self.clean,
+                recovery_point: recovery_point.get(name).unwrap_or_default(),
+                log_start_offset: log_start.get(name).unwrap_or_default(),
+            },
+            high_watermark: high_watermark.get(name).unwrap_or_default(),
+            cleaned_up_to: cleaner.get(name),
         }
     }
+}
 
+/// What the files of a directory tell of one of its partitions; nothing of one that is new.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    /// How to open the log.
+    pub(super) opening: Opening,
     /// The high watermark as it was last written; 0 when it never was.
-    pub(super) fn high_watermark(&self, name: &TopicPartition) -> Offset {
-        self.checkpoints.high_watermark.get(name).unwrap_or_default()
-    }
-
+    pub(super) high_watermark: Offset,
     /// Where its last cleaning ended, if there was one.
-    pub(super) fn cleaned_up_to(&self, name: &TopicPartition) -> Option<Offset> {
-        self.checkpoints.cleaner.get(name)
-    }
+    pub(super) cleaned_up_to: Option<Offset>,
 }
 
 /// Opens or creates the log of a partition and writes `partition.metadata` where it is missing.

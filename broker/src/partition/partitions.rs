@@ -9,7 +9,7 @@ use ottla_wire::{Str, Uuid};
 use parking_lot::{Mutex, RwLock};
 use tracing::{debug, error, info};
 
-use super::load::{self, Found};
+use super::load::{self, Found, Noted};
 use super::partition::Leadership;
 use super::{Checkpoints, LogDirectory, Partition, TopicPartition};
 use crate::config::{BrokerLayers, Config, TopicConfig};
@@ -37,9 +37,8 @@ struct Job {
     topic_id: Uuid,
     directory: Arc<LogDirectory>,
     topic: TopicConfig,
-    opening: Opening,
-    high_watermark: Offset,
-    cleaned_up_to: Option<Offset>,
+    /// Absent if the partition is not there yet.
+    noted: Option<Noted>,
     leadership: Leadership,
 }
 
@@ -60,6 +59,9 @@ impl Partitions {
             }
         }
         let jobs = jobs(&config, &directories, &mut found, image);
+        let created = |job: &&Job| job.noted.is_none();
+        let created: Vec<_> =
+            jobs.iter().filter(created).map(|job| (Arc::clone(&job.directory), job.name.clone())).collect();
         let threads = recovery_threads(&config, image) * directories.len();
         let opened = open_all(jobs, threads, now);
         for found in &mut found {
@@ -75,6 +77,9 @@ impl Partitions {
         };
         for partition in opened {
             partitions.insert(partition);
+        }
+        for (directory, name) in &created {
+            partitions.forget_older(directory, name);
         }
         Arc::new(partitions)
     }
@@ -154,12 +159,28 @@ impl Partitions {
             error!(partition = %name, "no log directory is online");
             return;
         };
+        self.forget_older(&directory, &name);
         match load::open(&directory, &name, topic_id, config.log.clone(), Opening::default(), now) {
             Ok(log) => {
                 info!(partition = %name, directory = %directory.path().display(), "partition created");
                 self.insert(Partition::new(name, topic_id, directory, log, leadership, Offset::ZERO));
             }
             Err(error) => directory.judge(&name, &error),
+        }
+    }
+
+    /// What the checkpoints tell of a partition that is only now created is about an older topic of the same name. After
+    /// a crash the records of the new one would seem to lie before the old one's start.
+    fn forget_older(&self, directory: &Arc<LogDirectory>, name: &TopicPartition) {
+        let tell = || {
+            let all = self.checkpoints.lock();
+            all.iter().any(|(of, checkpoints)| Arc::ptr_eq(of, directory) && checkpoints.tell_of(name))
+        };
+        if tell() {
+            self.checkpoint_all();
+            if tell() {
+                directory.fence(&format!("the checkpoints of an older {name} cannot be replaced"));
+            }
         }
     }
 
@@ -280,10 +301,7 @@ fn jobs(
                 topic_id: topic.id,
                 directory: Arc::clone(&found.directory),
                 topic: resolved.clone(),
-                opening: found.opening(&name),
-                high_watermark: found.high_watermark(&name),
-                // What is noted for a directory that is not there is of an older topic of the same name.
-                cleaned_up_to: has.and_then(|_| found.cleaned_up_to(&name)),
+                noted: has.map(|_| found.noted(&name)),
                 leadership: leadership(config, state, &resolved),
                 name,
             });
@@ -314,8 +332,8 @@ fn open_all(jobs: Vec<Job>, threads: usize, now: TimestampMs) -> Vec<Arc<Partiti
 
 impl Job {
     fn run(self, now: TimestampMs) -> Option<Arc<Partition>> {
-        let Self { name, topic_id, directory, topic, opening, high_watermark, cleaned_up_to, leadership } =
-            self;
+        let Self { name, topic_id, directory, topic, noted, leadership } = self;
+        let Noted { opening, high_watermark, cleaned_up_to } = noted.unwrap_or_default();
         if directory.is_offline() {
             return None;
         }

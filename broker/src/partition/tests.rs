@@ -10,7 +10,7 @@ use ottla_log::testing::FaultyDisk;
 use ottla_log::{Appended, LeaderEpoch, Offset, Origin};
 use ottla_quorum::MetadataImage;
 use ottla_wire::batch::{BatchBuilder, Record};
-use ottla_wire::records::metadata::{PartitionChangeRecord, PartitionRecord, TopicRecord};
+use ottla_wire::records::metadata::{PartitionChangeRecord, PartitionRecord, RemoveTopicRecord, TopicRecord};
 use ottla_wire::{ErrorCode, Uuid};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -60,16 +60,7 @@ impl Fixture {
     /// Adds a partition that this node leads with epoch 0.
     fn create(&mut self, index: i32) -> Arc<Partition> {
         let old = self.image.clone();
-        let record = PartitionRecord {
-            partition_id: index,
-            topic_id: TOPIC,
-            replicas: vec![NODE],
-            isr: vec![NODE],
-            leader: NODE,
-            leader_epoch: 0,
-            ..Default::default()
-        };
-        self.image.apply(&record.into()).unwrap();
+        self.image.apply(&led(index).into()).unwrap();
         self.partitions.apply(&old, &self.image, clock::now());
         self.partitions.find("t", index).unwrap()
     }
@@ -82,6 +73,16 @@ impl Fixture {
         self.partitions.apply(&old, &self.image, clock::now());
     }
 
+    /// In place of the topic one of the same name, at once.
+    fn recreate(&mut self) {
+        let old = self.image.clone();
+        let topic_id = Uuid::from_bytes([8; 16]);
+        self.image.apply(&RemoveTopicRecord { topic_id: TOPIC, ..Default::default() }.into()).unwrap();
+        self.image.apply(&TopicRecord { name: "t".into(), topic_id, ..Default::default() }.into()).unwrap();
+        self.image.apply(&PartitionRecord { topic_id, ..led(0) }.into()).unwrap();
+        self.partitions.apply(&old, &self.image, clock::now());
+    }
+
     /// As after a restart.
     fn reload(&mut self) {
         self.partitions =
@@ -91,6 +92,20 @@ impl Fixture {
     /// The checkpoint of partition 0.
     fn epochs(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("d0/t-0").join(LEADER_EPOCH)).unwrap()
+    }
+}
+
+/// A partition that this node leads alone.
+fn led(partition_id: i32) -> PartitionRecord {
+    let (replicas, isr) = (vec![NODE], vec![NODE]);
+    PartitionRecord {
+        partition_id,
+        topic_id: TOPIC,
+        replicas,
+        isr,
+        leader: NODE,
+        leader_epoch: 0,
+        ..Default::default()
     }
 }
 
@@ -211,4 +226,19 @@ async fn with_flush_messages_1_a_failed_fsync_acknowledges_nothing() {
     let (acknowledged, ()) = tokio::join!(waiting, told);
     assert_eq!(acknowledged.unwrap_err().code(), ErrorCode::KafkaStorageError);
     assert_eq!(partition.high_watermark(), Offset(1));
+}
+
+#[test]
+fn a_new_topic_of_an_old_name_does_not_take_up_the_old_ones_checkpoints() {
+    let mut fixture = Fixture::new(1, &[]);
+    let partition = fixture.create(0);
+    append(&partition, 9).unwrap();
+    partition.delete_records(Some(Offset(5))).unwrap();
+    assert!(fixture.partitions.checkpoint_log_starts());
+    fixture.recreate();
+    append(&fixture.partitions.find("t", 0).unwrap(), 3).unwrap();
+    // Killed before the next checkpoints.
+    fixture.reload();
+    let partition = fixture.partitions.find("t", 0).unwrap();
+    assert_eq!((partition.log_start_offset(), partition.log_end_offset()), (Offset(0), Offset(3)));
 }

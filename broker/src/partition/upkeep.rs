@@ -167,6 +167,13 @@ impl Partitions {
         self.checkpoint(Kind::Cleaner);
     }
 
+    /// Writes all checkpoints now.
+    pub(super) fn checkpoint_all(&self) {
+        for kind in [Kind::RecoveryPoint, Kind::LogStart, Kind::HighWatermark, Kind::Cleaner] {
+            self.checkpoint(kind);
+        }
+    }
+
     fn checkpoint(&self, kind: Kind) -> bool {
         let all = self.all();
         let mut written = true;

@@ -13,7 +13,7 @@
 //! - a crash at any step leaves the old segments or the new one, as `log/swap.rs` says.
 //!
 //! Of transactions: what a committed one wrote is data like any other. Batches of aborted ones and all control batches
-//! stay as they are, and supersede nothing; [`Aborted`] is where their removal belongs.
+//! stay as they are, and supersede nothing; `cleaner/aborted.rs` is where their removal belongs.
 
 mod aborted;
 mod build;

@@ -77,6 +77,20 @@ def until_ready(kind: str, name: str, seconds: float = 60) -> float:
         raise AssertionError(f"{late}: {json.dumps((get(kind, name) or {}).get('status'))}") from None
 
 
+def until_served(cluster: str) -> None:
+    """Ready, and the service leads to it: nodes learn of a pod's readiness a moment later, and kcat, unlike other clients,
+    does not try again."""
+
+    def reached():
+        try:
+            return inside(bootstrap(cluster), "-L")
+        except Refused:
+            return None
+
+    until_ready("kafkacluster", cluster)
+    until(f"{cluster} reached through its service", reached)
+
+
 def until_gone(kind: str, name: str, seconds: float = 60) -> None:
     until(f"{kind} {name} gone", lambda: get(kind, name) is None, seconds)
 

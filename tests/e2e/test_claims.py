@@ -15,7 +15,7 @@ def remove(cluster):
 def test_retained_claims_are_taken_up_by_the_same_node():
     resource = kube.cluster("kept", deletionPolicy="Retain")
     kube.apply(resource, kube.topic("ledger", "kept", partitions=1, deletionPolicy="Retain"))
-    kube.until_ready("kafkacluster", "kept")
+    kube.until_served("kept")
     kube.until_ready("kafkatopic", "ledger")
     kube.inside(kube.bootstrap("kept"), "-P", "-t", "ledger", stdin="entry\n")
     before = kube.get("kafkacluster", "kept")["status"]
@@ -25,7 +25,7 @@ def test_retained_claims_are_taken_up_by_the_same_node():
     assert len(claims("kept")) == 1
 
     kube.apply(resource)
-    kube.until_ready("kafkacluster", "kept")
+    kube.until_served("kept")
     after = kube.get("kafkacluster", "kept")["status"]
     assert (before["clusterId"], before["nodeIds"]) == (after["clusterId"], after["nodeIds"])
     kube.until_ready("kafkatopic", "ledger")
@@ -38,7 +38,7 @@ def test_retained_claims_are_taken_up_by_the_same_node():
 
 def test_claims_go_with_the_cluster_if_its_policy_says_so():
     kube.apply(kube.cluster("gone", deletionPolicy="Delete"))
-    kube.until_ready("kafkacluster", "gone")
+    kube.until_served("gone")
     assert len(claims("gone")) == 1
     remove("gone")
     kube.until("claims gone", lambda: not claims("gone"))

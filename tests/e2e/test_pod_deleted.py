@@ -22,7 +22,7 @@ def test_data_address_and_committed_offsets_are_back(demo):
 
     kube.until("another pod", replaced)
     kube.kubectl("wait", "pod/demo-main-0-0", "--for=condition=Ready", "--timeout=60s")
-    kube.until_ready("kafkacluster", "demo")
+    kube.until_served("demo")
     assert kube.inside(servers, "-C", "-t", "durable", "-e", "-q") == "one\ntwo\nthree\n"
     assert kube.inside(servers, *group) == "three\n", "the committed offset is lost"
     assert [line for line in kube.inside(servers, "-L").splitlines() if "broker 0 at" in line] == brokers

@@ -2,16 +2,12 @@
 
 use std::sync::Arc;
 
-use ottla_quorum::image::resource_type;
-use ottla_wire::messages::alter_configs_request::AlterConfigsResource;
 use ottla_wire::messages::{AlterConfigsRequest, AlterConfigsResponse};
-use ottla_wire::{ErrorCode, Str};
 
 use super::RequestContext;
-use super::incremental_alter_configs::{HOSTS, unknown_host};
+use super::altered_resource::refusal;
 use crate::broker::Broker;
-use crate::controller::{TopicError, refused_replacement};
-use crate::security::{Operation, Resource};
+use crate::controller::refused_replacement;
 
 /// Replaces the configs of the resources that the principal may alter.
 pub async fn handle(
@@ -22,7 +18,9 @@ pub async fn handle(
     let mut refused = Vec::new();
     let mut allowed = Vec::new();
     for resource in std::mem::take(&mut request.resources) {
-        match refusal(broker, context, &resource).await {
+        let id = (resource.resource_type, &*resource.resource_name);
+        let configs = resource.configs.iter().map(|config| (&config.name, &config.value));
+        match refusal(broker, context, id, configs).await {
             None => allowed.push(resource),
             Some(error) => refused.push(refused_replacement(&resource, Some(&error))),
         }
@@ -32,25 +30,4 @@ pub async fn handle(
     broker.catch_up().await;
     response.responses.extend(refused);
     response
-}
-
-/// Why a resource is not to be changed, as far as the controller does not decide it.
-async fn refusal(
-    broker: &Broker,
-    context: &RequestContext,
-    resource: &AlterConfigsResource,
-) -> Option<TopicError> {
-    let (target, code) = match resource.resource_type {
-        resource_type::TOPIC => {
-            (Resource::Topic(&resource.resource_name), ErrorCode::TopicAuthorizationFailed)
-        }
-        _ => (Resource::Cluster, ErrorCode::ClusterAuthorizationFailed),
-    };
-    if !broker.allows(context, Operation::AlterConfigs, target) {
-        return Some(TopicError { code, message: Str::from(code.to_string()) });
-    }
-    let hosts = resource.configs.iter().find(|config| &*config.name == HOSTS)?;
-    let value = hosts.value.clone().filter(|_| resource.resource_type == resource_type::BROKER)?;
-    let message = Str::from(unknown_host(value).await?);
-    Some(TopicError { code: ErrorCode::InvalidRequest, message })
 }

@@ -6,6 +6,7 @@ pub(crate) mod dispatch;
 
 pub mod alter_client_quotas;
 pub mod alter_configs;
+mod altered_resource;
 pub mod api_versions;
 pub mod create_partitions;
 pub mod create_topics;

@@ -38,11 +38,11 @@ pub(crate) fn incremental_alter_configs(
     request: &IncrementalAlterConfigsRequest,
     config: &Config,
 ) -> Decision<IncrementalAlterConfigsResponse> {
-    let twice = resources_twice(request);
+    let twice = twice(request.resources.iter().map(|it| (it.resource_type, &it.resource_name)));
     let mut records = Vec::new();
     let mut responses = Vec::new();
     for resource in &request.resources {
-        let outcome = if twice.contains(&(resource.resource_type, resource.resource_name.clone())) {
+        let outcome = if twice.contains(&(resource.resource_type, &resource.resource_name)) {
             Err(TopicError::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."))
         } else {
             alter_resource(image, resource, config)
@@ -70,10 +70,10 @@ pub(crate) fn refuse_all(
     IncrementalAlterConfigsResponse { responses, ..Default::default() }
 }
 
-fn resources_twice(request: &IncrementalAlterConfigsRequest) -> BTreeSet<(i8, Str)> {
+/// Those of a request's resources, by type and name, that it has more than once.
+pub(super) fn twice<'a>(resources: impl Iterator<Item = (i8, &'a Str)>) -> BTreeSet<(i8, &'a Str)> {
     let mut seen = BTreeSet::new();
-    let key = |resource: &AlterConfigsResource| (resource.resource_type, resource.resource_name.clone());
-    request.resources.iter().map(key).filter(|key| !seen.insert(key.clone())).collect()
+    resources.filter(|id| !seen.insert(*id)).collect()
 }
 
 fn alter_resource(
@@ -204,7 +204,11 @@ pub(super) fn check_result(
     result.map_err(|errors| TopicError::new(code, errors.to_string()))
 }
 
-fn response(resource: &AlterConfigsResource, error: Option<&TopicError>) -> AlterConfigsResourceResponse {
+/// One resource's answer.
+pub(crate) fn response(
+    resource: &AlterConfigsResource,
+    error: Option<&TopicError>,
+) -> AlterConfigsResourceResponse {
     AlterConfigsResourceResponse {
         error_code: error.map_or(ErrorCode::None, |error| error.code).code(),
         error_message: error.map(|error| error.message.clone()),

@@ -29,6 +29,7 @@ mod tests;
 
 use ottla_quorum::MetadataRecord;
 
+pub(crate) use configs::response as refused_change;
 pub use error::{ControllerError, TopicError};
 pub use handle::ControllerHandle;
 pub use producer_ids::ProducerIdBlock;

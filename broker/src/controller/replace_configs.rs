@@ -1,6 +1,6 @@
 //! AlterConfigs: the configs of a resource become those of the request. Deprecated since KIP-339, and still asked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ottla_quorum::MetadataRecord;
 use ottla_quorum::image::{ConfigResource, MetadataImage};
@@ -10,7 +10,7 @@ use ottla_wire::messages::{AlterConfigsRequest, AlterConfigsResponse};
 use ottla_wire::records::metadata::ConfigRecord;
 use ottla_wire::{ErrorCode, Str};
 
-use super::configs::{check_result, target};
+use super::configs::{check_result, target, twice};
 use super::{Decision, TopicError};
 use crate::config::Config;
 
@@ -20,14 +20,7 @@ pub(crate) fn alter_configs(
     request: &AlterConfigsRequest,
     config: &Config,
 ) -> Decision<AlterConfigsResponse> {
-    let mut seen = BTreeSet::new();
-    let mut twice = BTreeSet::new();
-    for resource in &request.resources {
-        let id = (resource.resource_type, &resource.resource_name);
-        if !seen.insert(id) {
-            twice.insert(id);
-        }
-    }
+    let twice = twice(request.resources.iter().map(|it| (it.resource_type, &it.resource_name)));
     let mut records = Vec::new();
     let mut responses = Vec::new();
     for resource in &request.resources {

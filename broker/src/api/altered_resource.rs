@@ -1,0 +1,44 @@
+//! What AlterConfigs and IncrementalAlterConfigs refuse before the controller is asked.
+
+use ottla_quorum::image::resource_type;
+use ottla_wire::{ErrorCode, Str};
+
+use super::RequestContext;
+use crate::broker::Broker;
+use crate::config::Config;
+use crate::controller::TopicError;
+use crate::net::ConnectionLimits;
+use crate::security::{Operation, Resource};
+
+/// The key whose values name hosts.
+const HOSTS: &str = "max.connections.per.ip.overrides";
+
+/// Why a resource is not to be changed, as far as the controller does not decide it. `configs` are those of the request.
+pub(super) async fn refusal<'a>(
+    broker: &Broker,
+    context: &RequestContext,
+    (resource_type, name): (i8, &str),
+    mut configs: impl Iterator<Item = (&'a Str, &'a Option<Str>)>,
+) -> Option<TopicError> {
+    // Everything that is no topic belongs to the cluster.
+    let (target, code) = match resource_type {
+        resource_type::TOPIC => (Resource::Topic(name), ErrorCode::TopicAuthorizationFailed),
+        _ => (Resource::Cluster, ErrorCode::ClusterAuthorizationFailed),
+    };
+    if !broker.allows(context, Operation::AlterConfigs, target) {
+        return Some(TopicError { code, message: Str::from(code.to_string()) });
+    }
+    let (_, value) = configs.find(|(key, _)| &***key == HOSTS)?;
+    let value = value.as_ref().filter(|_| resource_type == resource_type::BROKER)?;
+    let message = Str::from(unknown_host(value).await?);
+    Some(TopicError { code: ErrorCode::InvalidRequest, message })
+}
+
+/// A host without an address in a broker's limits of connections. Waits for the name server, which the controller must
+/// not.
+async fn unknown_host(value: &Str) -> Option<String> {
+    // What is no list at all is refused by the controller.
+    let network = Config::from_overrides(&[(HOSTS, value)]).ok()?.network;
+    let unknown = tokio::task::spawn_blocking(move || ConnectionLimits::resolve(&network).1).await.ok()?;
+    unknown.first().map(ToString::to_string)
+}

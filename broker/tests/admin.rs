@@ -1,14 +1,6 @@
 //! AlterConfigs, ListConfigResources and UpdateFeatures.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "a test may fail where it likes"
-)]
 
-mod common;
-
-use common::{Client, TestNode};
+use crate::common::{Client, TestNode};
 use ottla_wire::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use ottla_wire::messages::describe_configs_request::DescribeConfigsResource;
 use ottla_wire::messages::update_features_request::FeatureUpdateKey;

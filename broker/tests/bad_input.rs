@@ -1,16 +1,6 @@
 //! What strangers send: the right error or a closed connection, and others go on unharmed.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::field_reassign_with_default,
-    reason = "a test may fail where it likes"
-)]
-#![allow(missing_docs)]
 
-mod common;
-
-use common::{Client, TestNode, batch, fetch_request, values};
+use crate::common::{Client, TestNode, batch, fetch_request, values};
 use ottla_wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use ottla_wire::{Decoder, ErrorCode, Message as _, Str};
 use tokio::io::AsyncWriteExt as _;

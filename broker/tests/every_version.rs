@@ -1,9 +1,6 @@
 //! Every API that is advertised answers in every version that is advertised.
-#![allow(missing_docs)]
 
-mod common;
-
-use common::{Client, TestNode, batch, fetch_request, produce_request};
+use crate::common::{Client, TestNode, batch, fetch_request, produce_request};
 use ottla_wire::messages::*;
 use ottla_wire::messages::{
     describe_configs_request::DescribeConfigsResource, find_coordinator_request, list_offsets_request,
@@ -68,7 +65,7 @@ async fn data_and_metadata() {
     }
     for version in ApiKey::Produce.versions() {
         let response = client.call(&produce_request("nowhere", 0, batch(&["x"], None), 1), version).await;
-        assert_ne!(common::only_partition(response).error_code, 0);
+        assert_ne!(crate::common::only_partition(response).error_code, 0);
     }
     for version in ApiKey::Fetch.versions() {
         let response = client.call(&fetch_request("nowhere", 0, 0), version).await;

@@ -1,9 +1,6 @@
 //! Fetch sessions over the wire (KIP-227).
-#![allow(missing_docs)]
 
-mod common;
-
-use common::{TestNode, batch, fetch_request, values};
+use crate::common::{TestNode, batch, fetch_request, values};
 use ottla_wire::messages::FetchRequest;
 use ottla_wire::messages::fetch_request::{FetchPartition, ForgottenTopic};
 use ottla_wire::{ErrorCode, Str};

@@ -1,12 +1,8 @@
 //! Groups over the wire: every version of every request, members that share, offsets that survive a restart.
 
-#![allow(missing_docs, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test")]
-
-mod common;
-
 use std::time::Duration;
 
-use common::{Client, TestNode};
+use crate::common::{Client, TestNode};
 use ottla_wire::messages::delete_groups_request::DeleteGroupsRequest;
 use ottla_wire::messages::describe_groups_request::DescribeGroupsRequest;
 use ottla_wire::messages::find_coordinator_request::FindCoordinatorRequest;

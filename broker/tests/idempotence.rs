@@ -1,9 +1,6 @@
 //! Idempotent producers: repetitions, gaps; and no transactions yet, said so that no client tries again.
-#![allow(missing_docs)]
 
-mod common;
-
-use common::{TestNode, batch, only_partition, produce_request};
+use crate::common::{TestNode, batch, only_partition, produce_request};
 use ottla_wire::batch::{BatchBuilder, Record};
 use ottla_wire::messages::InitProducerIdRequest;
 use ottla_wire::{ApiKey, ErrorCode, Str};

@@ -1,23 +1,13 @@
 //! kill -9 in the middle of a produce load: every acknowledged record is there, once, in order; committed offsets too.
 //!
 //! `OTTLA_SEEDS` (5) runs, each of a few rounds of load, kill and restart over the same data.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::field_reassign_with_default,
-    reason = "a test may fail where it likes"
-)]
-#![allow(missing_docs)]
-
-mod common;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{Client, batch, only_partition, produce_request};
+use crate::common::{Client, batch, only_partition, produce_request};
 use ottla_wire::Str;
 use ottla_wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use ottla_wire::messages::offset_fetch_request::OffsetFetchRequestTopic;

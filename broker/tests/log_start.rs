@@ -1,14 +1,6 @@
 //! DeleteRecords, OffsetForLeaderEpoch, DescribeProducers and DescribeLogDirs.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "a test may fail where it likes"
-)]
 
-mod common;
-
-use common::{Client, TestNode, batch};
+use crate::common::{Client, TestNode, batch};
 use ottla_wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use ottla_wire::messages::describe_producers_request::TopicRequest;
 use ottla_wire::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};

@@ -1,11 +1,8 @@
 //! A fetch waits for data, for its time, or for the broker's end.
-#![allow(missing_docs)]
-
-mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{TestNode, batch, fetch_request, values};
+use crate::common::{TestNode, batch, fetch_request, values};
 use ottla_wire::messages::{DeleteTopicsRequest, FetchRequest};
 use ottla_wire::{ErrorCode, Str};
 

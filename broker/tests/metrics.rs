@@ -1,19 +1,9 @@
 //! `/metrics`: what happened is what is counted.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::float_cmp,
-    missing_docs,
-    reason = "a test; the numbers are whole"
-)]
-
-mod common;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, TestNode, batch, values};
+use crate::common::{PATIENCE, TestNode, batch, values};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 

@@ -1,9 +1,6 @@
 //! Requests of one connection: handled and answered in their order, however many are in flight.
-#![allow(missing_docs)]
 
-mod common;
-
-use common::{TestNode, batch, fetch_request, only_partition, produce_request};
+use crate::common::{TestNode, batch, fetch_request, only_partition, produce_request};
 use ottla_wire::Str;
 use ottla_wire::messages::{ApiVersionsRequest, FetchRequest, ProduceRequest};
 

@@ -1,16 +1,6 @@
 //! Produce and fetch, at every version of both; offsets by time; errors.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::field_reassign_with_default,
-    reason = "a test may fail where it likes"
-)]
-#![allow(missing_docs)]
 
-mod common;
-
-use common::{TestNode, batch, fetch_request, only_partition, produce_request, values};
+use crate::common::{TestNode, batch, fetch_request, only_partition, produce_request, values};
 use ottla_wire::messages::{FetchRequest, MetadataRequest, ProduceRequest};
 use ottla_wire::{ApiKey, ErrorCode, Str, Uuid};
 
@@ -52,7 +42,7 @@ async fn offsets_by_time_and_at_the_ends() {
     let node = TestNode::start().await;
     let mut client = node.client().await;
     client.create_topic("t", 1, &[]).await;
-    let before = common::now_ms();
+    let before = crate::common::now_ms();
     for value in ["a", "b", "c"] {
         client.produce("t", 0, batch(&[value], None)).await;
     }
@@ -136,7 +126,7 @@ async fn min_insync_replicas_above_the_number_of_replicas_asks_for_all_of_them()
     node.stop().await;
 }
 
-async fn topic_id(client: &mut common::Client, name: &str) -> Uuid {
+async fn topic_id(client: &mut crate::common::Client, name: &str) -> Uuid {
     let topic = ottla_wire::messages::metadata_request::MetadataRequestTopic {
         name: Some(Str::from(name)),
         ..Default::default()

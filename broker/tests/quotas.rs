@@ -1,16 +1,8 @@
 //! Quotas of bytes: set, described, kept, and felt.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "a test may fail where it likes"
-)]
-
-mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Client, TestNode, batch, fetch_request, only_partition, produce_request};
+use crate::common::{Client, TestNode, batch, fetch_request, only_partition, produce_request};
 use ottla_wire::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
 use ottla_wire::messages::{AlterClientQuotasRequest, DescribeClientQuotasRequest, MetadataRequest};
 use ottla_wire::{ErrorCode, Str};

@@ -1,9 +1,6 @@
 //! A stopped node comes back with everything.
-#![allow(missing_docs)]
 
-mod common;
-
-use common::{TestNode, batch};
+use crate::common::{TestNode, batch};
 use ottla_wire::messages::{DeleteTopicsRequest, InitProducerIdRequest, MetadataRequest};
 use ottla_wire::{ErrorCode, Str};
 

@@ -1,13 +1,4 @@
 //! A node in this process and a small client, for tests.
-#![allow(
-    dead_code,
-    missing_docs,
-    clippy::missing_panics_doc,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "each test uses a part of it"
-)]
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -154,12 +145,6 @@ impl Client {
         let header_version = R::KEY.response_header_version(version);
         let header = ottla_wire::messages::ResponseHeader::decode(&mut decoder, header_version).unwrap();
         Some((header.correlation_id, R::Response::decode(&mut decoder, version).unwrap()))
-    }
-
-    /// As [`Client::call`]; `None` when the connection is broken.
-    pub async fn try_call<R: Request>(&mut self, request: &R, version: i16) -> Option<R::Response> {
-        self.try_send(request, version).await?;
-        Some(self.try_receive::<R>(version).await?.1)
     }
 
     /// Whether the broker closes the connection without another byte.

@@ -7,7 +7,7 @@ use ottla_wire::ErrorCode;
 use ottla_wire::batch::{BatchBuilder, Record};
 
 use crate::common::now_ms;
-use crate::topic::{HOUR, Pairs, Topic, alter, alter_topic, places, until};
+use crate::keys::topic::{HOUR, Pairs, Topic, alter, alter_topic, places, until};
 
 /// Each batch gets a segment of its own, so that all but the last can be cleaned; the cleaner looks often.
 const OFTEN: (&str, &str) = ("log.cleaner.backoff.ms", "20");

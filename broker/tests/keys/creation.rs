@@ -9,7 +9,7 @@ use ottla_wire::messages::{CreateTopicsRequest, DeleteTopicsRequest, MetadataReq
 use ottla_wire::{ErrorCode, Str};
 
 use crate::common::{Client, TestNode};
-use crate::topic::Topic;
+use crate::keys::topic::Topic;
 
 async fn partitions(client: &mut Client, name: &str) -> Result<usize, ErrorCode> {
     let topic = MetadataRequestTopic { name: Some(Str::from(name)), ..Default::default() };

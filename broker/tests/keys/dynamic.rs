@@ -1,13 +1,13 @@
 //! Keys of brokers that change while the node runs. Those that are the defaults of topics are changed by
-//! [`crate::topic::places`], too.
+//! [`crate::keys::topic::places`], too.
 
 use std::time::Duration;
 
 use ottla_wire::ErrorCode;
 
 use crate::common::{Client, PATIENCE, TestNode, batch, now_ms};
-use crate::network::{SHORT, is_served};
-use crate::topic::{Topic, alter, record, until};
+use crate::keys::network::{SHORT, is_served};
+use crate::keys::topic::{Topic, alter, record, until};
 
 async fn served(node: &TestNode) -> Option<Client> {
     let mut client = node.client().await;

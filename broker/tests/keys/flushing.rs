@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::now_ms;
-use crate::topic::{HOUR, Pairs, SOON, Topic, places, record, until};
+use crate::keys::topic::{HOUR, Pairs, SOON, Topic, places, record, until};
 
 /// The recovery point is the end of what was flushed.
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use ottla_wire::batch::{BatchBuilder, Compression, Record, batches};
 use ottla_wire::{ErrorCode, Records};
 
 use crate::common::{batch, now_ms};
-use crate::topic::{HOUR, Pairs, Topic, places, record, until};
+use crate::keys::topic::{HOUR, Pairs, Topic, places, record, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_at_most_as_large_as_configured() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ottla_wire::ErrorCode;
 
 use crate::common::{batch, now_ms};
-use crate::topic::{HOUR, SOON, Topic, places, record, until};
+use crate::keys::topic::{HOUR, SOON, Topic, places, record, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_are_deleted_when_they_are_as_old_as_configured() {

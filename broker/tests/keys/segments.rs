@@ -1,7 +1,7 @@
 //! Segments and their indexes.
 
 use crate::common::now_ms;
-use crate::topic::{DAY, HOUR, Topic, files_in, places, record};
+use crate::keys::topic::{DAY, HOUR, Topic, files_in, places, record};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_segment_is_as_large_as_configured() {

@@ -1,16 +1,6 @@
 //! Configuration keys over the wire: each changes what a node does. `in_use.tsv` of `crates/config` names the test of each key.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::field_reassign_with_default,
-    reason = "a test may fail where it likes"
-)]
 
 mod cleaning;
-#[path = "../common/mod.rs"]
-mod common;
 mod creation;
 mod dynamic;
 mod fetches;

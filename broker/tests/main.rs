@@ -1,0 +1,27 @@
+//! The node over the wire, one scenario a file. One program for all of them: each would be linked anew with everything below it.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::field_reassign_with_default,
+    clippy::float_cmp,
+    reason = "a test may fail where it likes"
+)]
+
+mod admin;
+mod bad_input;
+mod common;
+mod every_version;
+mod fetch_sessions;
+mod groups;
+mod idempotence;
+mod keys;
+mod kill_nine;
+mod log_start;
+mod long_poll;
+mod metrics;
+mod pipelining;
+mod produce_fetch;
+mod quotas;
+mod restart;

@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::api::RequestContext;
-use crate::api::fetch::Sessions;
 use crate::cleaner::LogCleaner;
 use crate::clock;
 use crate::config::Config;
 use crate::controller::ControllerHandle;
+use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
 use crate::net::{ConnectionLimits, ConnectionSlots};
 use crate::partition::{Partition, Partitions};

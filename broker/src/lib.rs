@@ -10,6 +10,7 @@ pub mod cleaner;
 pub mod cli;
 pub mod clock;
 pub mod controller;
+pub mod fetch_session;
 pub mod group;
 pub mod net;
 pub mod partition;

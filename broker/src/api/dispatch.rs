@@ -2,62 +2,15 @@
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use ottla_wire::messages::{self, ApiVersionsResponse};
-use ottla_wire::{ApiKey, DecodeError, Decoder, EncodeError, ErrorCode, Message, Request};
+use ottla_wire::{ApiKey, Decoder, ErrorCode};
 
-use super::RequestContext;
+use super::call::{Call, Handling, encode};
+use super::{Refusal, RequestContext};
 use crate::broker::Broker;
-use crate::net::{Answer, Frame, Peer, Response};
+use crate::net::{Answer, Frame, Peer};
 use crate::security::{Action, Operation, Resource};
 use crate::telemetry::Timing;
-
-/// Why a request ends its connection instead of being answered.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// No API has this key, or none that is served.
-    #[error("api key {0} is not served")]
-    UnknownApi(i16),
-    /// The API is served in other versions.
-    #[error("{api} version {version} is not served")]
-    UnsupportedVersion {
-        /// The API.
-        api: ApiKey,
-        /// As sent.
-        version: i16,
-    },
-    /// The frame ends before its header does.
-    #[error("request header: {0}")]
-    Header(DecodeError),
-    /// The body is not what the schema says.
-    #[error("{api} version {version}: {reason}")]
-    Malformed {
-        /// The API.
-        api: ApiKey,
-        /// Its version.
-        version: i16,
-        /// What the decoder found.
-        reason: DecodeError,
-    },
-    /// The principal may not send this request at all.
-    #[error("{0} is not allowed")]
-    Unauthorised(ApiKey),
-    /// A response does not fit its version: a fault of the broker.
-    #[error("{api} version {version} cannot be encoded: {reason}")]
-    Unencodable {
-        /// The API.
-        api: ApiKey,
-        /// The version asked for.
-        version: i16,
-        /// What the encoder found.
-        reason: EncodeError,
-    },
-    /// A produce with acks=0 failed; without a response, closing is how the client learns of it.
-    #[error("produce with acks=0 failed: {0}")]
-    UnackedProduce(ErrorCode),
-}
-
-type Handling = BoxFuture<'static, Result<Answer, Refusal>>;
 
 macro_rules! apis {
     ($($api:ident: $request:ident => $module:ident),+ $(,)?) => {
@@ -116,36 +69,6 @@ apis! {
     ListConfigResources: ListConfigResourcesRequest => list_config_resources,
 }
 
-/// One request on its way: envelope, memory share, clock.
-#[derive(Debug)]
-pub(crate) struct Call {
-    pub(crate) api: ApiKey,
-    pub(crate) context: RequestContext,
-    timing: Timing,
-    share: Option<crate::net::Share>,
-}
-
-impl Call {
-    pub(crate) fn decode<R: Request>(&self, mut body: Decoder) -> Result<R, Refusal> {
-        let version = self.context.api_version;
-        let malformed = |reason| Refusal::Malformed { api: self.api, version, reason };
-        // What follows the body is passed over, as Kafka does: librdkafka asks for all topics in Metadata v13 with three bytes too many.
-        R::decode(&mut body, version).map_err(malformed)
-    }
-
-    /// Size of the request, header included, in bytes.
-    pub(crate) fn size(&self) -> usize {
-        self.timing.bytes
-    }
-
-    /// Header and body of the response; the request's memory is free from here on.
-    pub(crate) fn encode<M: Message>(mut self, response: &M) -> Result<Response, Refusal> {
-        self.share = None;
-        let version = self.context.api_version;
-        encode(self.api, self.context.correlation_id, response, version, self.timing)
-    }
-}
-
 /// Decodes a frame and begins to handle it. Nothing of the handler has run yet when this returns.
 pub(crate) fn start(broker: &Arc<Broker>, peer: &Peer, frame: Frame) -> Result<Handling, Refusal> {
     let length = frame.bytes.len();
@@ -189,16 +112,4 @@ fn unsupported_api_versions(correlation_id: i32, timing: Timing) -> Handling {
     };
     let answer = encode(ApiKey::ApiVersions, correlation_id, &response, 0, timing).map(Answer::Now);
     Box::pin(std::future::ready(answer))
-}
-
-fn encode<M: Message>(
-    api: ApiKey,
-    correlation_id: i32,
-    response: &M,
-    version: i16,
-    timing: Timing,
-) -> Result<Response, Refusal> {
-    let parts = ottla_wire::encode_response(response, api, version, correlation_id)
-        .map_err(|reason| Refusal::Unencodable { api, version, reason })?;
-    Ok(Response { parts, timing })
 }

@@ -1,6 +1,7 @@
 //! The APIs, one file each: `pub async fn handle(&Arc<Broker>, &RequestContext, XRequest) -> XResponse`.
 
 pub mod auto_create;
+mod call;
 mod context;
 pub(crate) mod dispatch;
 
@@ -43,5 +44,6 @@ pub mod sync_group;
 pub mod update_features;
 
 pub use crate::config::ListenerName;
+pub use call::Refusal;
 pub use context::RequestContext;
-pub use dispatch::{Refusal, SERVED};
+pub use dispatch::SERVED;

@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use ottla_log::{AppendError, Appended, Offset, Origin};
 use ottla_quorum::image::MetadataImage;
 use ottla_wire::batch::{BatchHeader, Compression};
@@ -19,7 +18,7 @@ use ottla_wire::{Decoder, ErrorCode, Records, Str, Uuid};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::dispatch::Call;
+use super::call::{Call, Handling};
 use super::leader_hint::LeaderHints;
 use super::{Refusal, RequestContext};
 use crate::broker::Broker;
@@ -35,8 +34,6 @@ const ZSTD_FROM: i16 = 7;
 const IDS_FROM: i16 = 13;
 /// The client that tools use to write to internal topics.
 const ADMIN_CLIENT: &str = "__admin_client";
-
-type Handling = BoxFuture<'static, Result<Answer, Refusal>>;
 
 /// Decodes the request; the future appends at its first poll and leaves the waiting for replication to its answer.
 pub(super) fn start(broker: Arc<Broker>, call: Call, body: Decoder) -> Result<Handling, Refusal> {

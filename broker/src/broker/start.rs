@@ -18,13 +18,13 @@ use tracing::info;
 
 use super::{Broker, ProducerIds, connection_limits, current_config, monitor};
 use crate::admin;
-use crate::api::fetch::Sessions;
 use crate::cleaner::LogCleaner;
 use crate::clock;
 use crate::config::Config;
 use crate::controller::{
     BrokerRegistration, ControllerError, ControllerHandle, ControllerIdentity, ControllerSettings,
 };
+use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
 use crate::net::{
     BindError, ConnectionLimits, ConnectionSlots, Listener, MemoryBudget, SocketOptions, UnknownHost,

@@ -5,8 +5,8 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use super::error::{ConfigError, ConfigErrors, Origin};
+use super::keys::passes_through;
 use super::keys::{self, Key, Scope, UpdateMode};
-use super::settings::passes_through;
 use super::value::{Type, list};
 use super::{Config, Settings, typed};
 

@@ -2,7 +2,6 @@
 //! `log.retention.ms`; `__` is an underscore and `___` a dash.
 
 use super::keys;
-use super::settings::passes_through;
 
 /// What an environment variable means.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,7 +63,7 @@ pub(super) fn setting(variable: &str, value: &str) -> EnvironmentSetting {
 }
 
 fn is_known(key: &str) -> bool {
-    keys::broker(key).is_some() || keys::removed(key).is_some() || passes_through(key)
+    keys::broker(key).is_some() || keys::removed(key).is_some() || keys::passes_through(key)
 }
 
 /// The order of the replacements is that of Kafka's image, which settles runs of underscores.

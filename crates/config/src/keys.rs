@@ -199,6 +199,19 @@ fn scope(text: &str) -> Scope {
     if text == "topic" { Scope::Topic } else { Scope::Broker }
 }
 
+/// Keys whose names Kafka leaves open: overrides per listener, and the settings of plugins.
+pub fn passes_through(name: &str) -> bool {
+    const PREFIXES: [&str; 6] = [
+        "listener.name.",
+        "config.providers.",
+        "rlmm.config.",
+        "rsm.config.",
+        "metrics.context.",
+        "principal.builder.",
+    ];
+    PREFIXES.iter().any(|prefix| name.len() > prefix.len() && name.starts_with(prefix))
+}
+
 /// (scope, name) → (proof, documentation).
 fn in_use() -> BTreeMap<(Scope, &'static str), (&'static str, &'static str)> {
     rows(include_str!("in_use.tsv"))

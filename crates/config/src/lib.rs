@@ -10,6 +10,7 @@ mod error;
 pub mod keys;
 mod listener;
 mod node;
+mod reader;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -27,8 +28,9 @@ pub use dynamic::{
     list_subtract, validate_broker_config, validate_broker_configs, validate_topic_config,
 };
 pub use error::{ConfigError, ConfigErrors, Origin};
+pub use keys::passes_through;
 pub use listener::{Listener, ListenerName, ProtocolMap, SecurityProtocol};
-pub use settings::{Setting, Settings, Sources, passes_through};
+pub use settings::{Setting, Settings, Sources};
 pub use topic::{TopicConfig, topic_synonyms, topic_value, validate_topic_configs};
 
 /// What a node is configured to be and do.

@@ -1,7 +1,7 @@
 //! Who a node is: id, roles, listeners and the quorum it belongs to, and how these have to fit together.
 
 use super::listener::{self, ProtocolMap, check_ports, host_and_port, protocol_map};
-use super::typed::Reader;
+use super::reader::Reader;
 use super::{
     ConfigError, ConfigErrors, Listener, ListenerName, Origin, Roles, SecurityProtocol, Settings, Voter,
 };

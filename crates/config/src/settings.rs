@@ -190,7 +190,7 @@ fn verdict(name: &str, setting: &Setting) -> Verdict {
             advice: removed.advice,
         });
     }
-    if passes_through(name) {
+    if keys::passes_through(name) {
         return Verdict::NoEffect;
     }
     Verdict::Wrong(ConfigError::Unknown {
@@ -198,17 +198,4 @@ fn verdict(name: &str, setting: &Setting) -> Verdict {
         origin: setting.origin.clone(),
         suggestion: keys::nearest(Scope::Broker, name),
     })
-}
-
-/// Keys whose names Kafka leaves open: overrides per listener, and the settings of plugins.
-pub fn passes_through(name: &str) -> bool {
-    const PREFIXES: [&str; 6] = [
-        "listener.name.",
-        "config.providers.",
-        "rlmm.config.",
-        "rsm.config.",
-        "metrics.context.",
-        "principal.builder.",
-    ];
-    PREFIXES.iter().any(|prefix| name.len() > prefix.len() && name.starts_with(prefix))
 }

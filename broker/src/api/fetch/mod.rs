@@ -1,7 +1,6 @@
 //! Fetch (1): whole batches out of the logs as file regions, in sessions, with a long poll.
 
 mod reading;
-mod session;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,11 +12,10 @@ use ottla_wire::messages::{FetchRequest, FetchResponse};
 use ottla_wire::{ErrorCode, Str};
 
 use self::reading::{Limits, Reading};
-pub use self::session::Sessions;
-use self::session::{PartitionKey, Wanted};
 use super::RequestContext;
 use super::leader_hint::{HintedNode, LeaderHints};
 use crate::broker::Broker;
+use crate::fetch_session::{PartitionKey, Wanted};
 use crate::partition::Waiter;
 use crate::quota::QuotaKind;
 

@@ -10,8 +10,8 @@ use ottla_wire::messages::fetch_response::{AbortedTransaction, EpochEndOffset, P
 use ottla_wire::{ErrorCode, Records, Str};
 
 use super::super::RequestContext;
-use super::session::{PartitionKey, Wanted};
 use crate::broker::Broker;
+use crate::fetch_session::{PartitionKey, Wanted};
 use crate::partition::{Isolation, Partition, PartitionError};
 use crate::quota::QuotaKind;
 use crate::security::{Operation, Resource};

@@ -2,7 +2,7 @@
 //!
 //! Pure: the time is a parameter, ids come from a seed. A session's epoch goes up by one with every request; an
 //! answer lists only the partitions with news. At most `slots` sessions; a full cache gives its slot to a new session
-//! only when one has been silent, or has lived and is smaller, for [`EVICTION`].
+//! only when one has been silent, or has lived and is smaller, for two minutes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -148,7 +148,7 @@ pub enum Context {
 
 impl Context {
     /// The session's id, 0 while there is none.
-    pub(super) fn id(&self) -> i32 {
+    pub(crate) fn id(&self) -> i32 {
         match self {
             Self::Sessionless | Self::Full => 0,
             Self::Incremental(id, _) => *id,
@@ -299,5 +299,5 @@ impl Cache {
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
+#[path = "fetch_session_tests.rs"]
 mod tests;

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Fetches what the tests run against: kcat, Apache Kafka's jars (Maven Central) and Python clients (PyPI).
+# Fetches what the tests run against: kcat, Apache Kafka's jars (Maven Central), Python clients (PyPI) and franz-go's own tests (Go modules;
+# left out, and their scenario skipped, where there is no Go).
 # Kept in ${XDG_CACHE_HOME:-~/.cache}/ottla/peers, keyed by the lists beside this file. Prints that directory.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,9 +25,10 @@ fi
 
 if ! current "$here/apache/pom.xml" "$cache/libs"; then
   echo "tests: fetching Apache Kafka" >&2
-  rm -rf "$cache/libs"
-  retry mvn -q -B -f "$here/apache/pom.xml" dependency:copy-dependencies -DoutputDirectory="$cache/libs" >&2
-  mark "$here/apache/pom.xml" "$cache/libs"
+  rm -rf "$cache/libs.new"
+  retry mvn -q -B -f "$here/apache/pom.xml" dependency:copy-dependencies -DoutputDirectory="$cache/libs.new" >&2
+  mark "$here/apache/pom.xml" "$cache/libs.new"
+  rm -rf "$cache/libs" && mv "$cache/libs.new" "$cache/libs"
 fi
 
 if ! current "$here/requirements.txt" "$cache/venv"; then
@@ -35,5 +37,13 @@ if ! current "$here/requirements.txt" "$cache/venv"; then
   python3 -m venv "$cache/venv"
   retry "$cache/venv/bin/pip" install -q --only-binary :all: -r "$here/requirements.txt" >&2
   mark "$here/requirements.txt" "$cache/venv"
+fi
+
+PATH=$PATH:/usr/local/go/bin
+if command -v go >/dev/null && ! current "$here/franz-go/go.mod" "$cache/franz-go"; then
+  echo "tests: building franz-go's tests" >&2
+  rm -rf "$cache/franz-go"
+  retry go -C "$here/franz-go" test -mod=readonly -c -o "$cache/franz-go/kgo.test" github.com/twmb/franz-go/pkg/kgo >&2
+  mark "$here/franz-go/go.mod" "$cache/franz-go"
 fi
 echo "$cache"

@@ -49,6 +49,12 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether the disk is full, which passes, unlike everything else.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, Self::NoSpace { .. })
+    }
+
     /// Wraps an I/O error; a full disk is told apart.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         let path = path.into();

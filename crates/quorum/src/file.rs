@@ -9,7 +9,12 @@ use ottla_log::disk::{Disk, OpenMode};
 pub(crate) fn write_atomically(disk: &dyn Disk, path: &Path, suffix: &str, bytes: &[u8]) -> io::Result<()> {
     let aside = with_suffix(path, suffix);
     let file = disk.open(&aside, OpenMode::Truncate)?;
-    file.write_at(&[IoSlice::new(bytes)], 0)?;
+    if let Err(error) = file.write_at(&[IoSlice::new(bytes)], 0) {
+        // On a full disk the half of it would be in the way of those who make room.
+        drop(file);
+        disk.remove_file(&aside)?;
+        return Err(error);
+    }
     file.sync()?;
     drop(file);
     disk.rename(&aside, path)?;

@@ -151,6 +151,18 @@ pub enum QuorumError {
     Failed(String),
 }
 
+impl QuorumError {
+    /// Whether it is only that the disk is full.
+    pub fn is_no_space(&self) -> bool {
+        let full = |cause: &io::Error| cause.kind() == io::ErrorKind::StorageFull;
+        match self {
+            Self::Log(error) | Self::Append(AppendError::Log(error)) => error.is_no_space(),
+            Self::Io { cause, .. } | Self::Snapshot(SnapshotError::Io { cause, .. }) => full(cause),
+            _ => false,
+        }
+    }
+}
+
 /// What DescribeQuorum tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuorumStatus {

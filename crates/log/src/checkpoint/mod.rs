@@ -46,7 +46,11 @@ pub fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> Result<(), LogEr
     name.push(".tmp");
     let new = path.with_file_name(name);
     let file = disk.open(&new, OpenMode::Truncate).map_err(|e| LogError::io("create", &new, e))?;
-    file.write_at(&[IoSlice::new(content)], 0).map_err(|e| LogError::io("write", &new, e))?;
+    if let Err(error) = file.write_at(&[IoSlice::new(content)], 0) {
+        // On a full disk the half of it would be in the way of those who make room.
+        disk.remove_file(&new).map_err(|e| LogError::io("remove", &new, e))?;
+        return Err(LogError::io("write", &new, error));
+    }
     file.sync().map_err(|e| LogError::io("sync", &new, e))?;
     disk.rename(&new, path).map_err(|e| LogError::io("rename", &new, e))?;
     let dir = path.parent().unwrap_or(Path::new("."));

@@ -27,6 +27,17 @@ pub enum OpenMode {
     Truncate,
 }
 
+/// A file system and what of it can still be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Tells file systems apart.
+    pub device: u64,
+    /// Its size in bytes.
+    pub total: u64,
+    /// Bytes that this process can still write.
+    pub available: u64,
+}
+
 /// Directories and names.
 pub trait Disk: Send + Sync + std::fmt::Debug {
     /// Opens a file.
@@ -76,6 +87,12 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// The system's.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// The file system that `dir` lies on.
+    ///
+    /// # Errors
+    /// The system's.
+    fn space(&self, dir: &Path) -> io::Result<Space>;
 
     /// Modification time in ms since the epoch.
     ///

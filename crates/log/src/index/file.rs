@@ -120,9 +120,13 @@ impl<E: Entry> IndexFile<E> {
         self.spill(&mut state)
     }
 
-    /// The file if it must be synced, by the caller; it counts as durable from now on.
+    /// The file if it must be synced, by the caller; it counts as durable from now on. Not while the disk is too full for
+    /// what waits in memory: that can be had again from the log.
     pub(crate) fn dirty_file(&self) -> Result<Option<Arc<dyn DiskFile>>, LogError> {
-        self.write_out()?;
+        match self.write_out() {
+            Err(LogError::NoSpace { .. }) => return Ok(None),
+            other => other?,
+        }
         let mut state = self.state.lock();
         if state.synced {
             return Ok(None);

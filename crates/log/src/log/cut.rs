@@ -92,8 +92,12 @@ impl Log {
         }
         self.start = offset;
         self.epochs.truncate_from_start(offset);
-        let saved = self.epochs.save();
-        self.poison_on_error(saved)?;
+        match self.epochs.save() {
+            // The file still tells of epochs below the start, which the next opening drops. Nothing is to keep somebody
+            // from making room.
+            Err(LogError::NoSpace { .. }) => {}
+            saved => self.poison_on_error(saved)?,
+        }
         Ok(true)
     }
 }

@@ -113,3 +113,41 @@ fn gaps_of_a_compacted_log_survive_power_cuts() {
         assert_eq!((slice.first_offset, slice.next_offset), (Offset(50), Offset(51)));
     }
 }
+
+/// Index entries wait in memory while there is no room for them; the records are made durable all the same.
+#[test]
+fn a_full_disk_does_not_keep_records_from_being_flushed() {
+    let mut setup = setup(LogConfig { index_interval_bytes: 0, ..LogConfig::default() });
+    for _ in 0..10 {
+        setup.append(50).unwrap();
+    }
+    setup.disk.set_space_left(Some(0));
+    setup.log.flush(NOW).unwrap();
+    assert_eq!((setup.log.recovery_point(), setup.log.poisoned()), (Offset(10), None));
+    let dir = setup.log.dir().to_path_buf();
+    let config = setup.log.config().clone();
+    drop(setup.log);
+    setup.disk.set_space_left(None);
+    setup.disk.cut_power(1).unwrap();
+    let disk = Arc::new(FaultyDisk::new(setup.disk.root()).unwrap());
+    let opening = Opening { recovery_point: Offset(10), ..Opening::default() };
+    let log = Log::open(dir, config, disk, opening, NOW).unwrap();
+    assert_eq!(log.end_offset(), Offset(10));
+    let slice = log.read(Offset(7), 10, Offset::MAX, true).unwrap();
+    assert_eq!(slice.first_offset, Offset(7));
+}
+
+#[test]
+fn records_can_be_deleted_without_a_byte_to_write() {
+    let mut setup = setup(LogConfig { segment_bytes: 2000, ..LogConfig::default() });
+    for _ in 0..4 {
+        setup.append(1500).unwrap();
+    }
+    setup.disk.set_space_left(Some(0));
+    assert!(setup.log.advance_start_offset(Offset(3)).unwrap());
+    assert_eq!(setup.log.retain(NOW, Offset(4)).unwrap(), 3);
+    setup.log.purge(TimestampMs(i64::MAX)).unwrap();
+    assert_eq!((setup.log.segment_count(), setup.log.poisoned()), (1, None));
+    setup.disk.set_space_left(None);
+    assert_eq!(setup.append(10).unwrap().base_offset, Offset(4));
+}

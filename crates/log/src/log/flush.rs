@@ -61,7 +61,7 @@ impl Log {
     /// Makes everything appended durable and moves the recovery point to the log's end.
     ///
     /// # Errors
-    /// After a failed fsync the log is poisoned. With a full disk the recovery point stays.
+    /// After a failed fsync the log is poisoned.
     pub fn flush(&mut self, now: TimestampMs) -> Result<(), LogError> {
         let flush = self.prepare_flush()?;
         let result = flush.run();
@@ -81,7 +81,12 @@ impl Log {
     fn gather(&mut self) -> Result<Flush, LogError> {
         let first = self.floor(self.recovery_point).unwrap_or_default();
         for segment in self.segments.range(first..).map(|(_, segment)| segment) {
-            segment.write_out_indexes()?;
+            match segment.write_out_indexes() {
+                // The records can be made durable all the same. Only the active segment's entries wait in memory, and a
+                // recovery makes them again.
+                Err(LogError::NoSpace { .. }) => {}
+                other => other?,
+            }
         }
         let mut files = Vec::new();
         for segment in self.segments.range_mut(first..).map(|(_, segment)| segment) {

@@ -2,7 +2,7 @@
 
 use super::Rng;
 use super::crash::{Change, crashed};
-use crate::disk::{Disk, DiskFile, OpenMode, StdDisk};
+use crate::disk::{Disk, DiskFile, OpenMode, Space, StdDisk};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -27,6 +27,7 @@ struct State {
     name_changes: Vec<NameChange>,
     space_left: Option<usize>,
     sync_fails: bool,
+    broken: Option<PathBuf>,
     changes_left: Option<usize>,
 }
 
@@ -94,6 +95,11 @@ impl FaultyDisk {
         self.state.lock().sync_fails = fails;
     }
 
+    /// Lets everything below a directory fail, reads too, as a disk does that has died.
+    pub fn set_broken(&self, dir: Option<&Path>) {
+        self.state.lock().broken = dir.map(Path::to_path_buf);
+    }
+
     /// Lets everything that changes a file or a name fail after so many more changes, as if the power were gone.
     pub fn set_changes_left(&self, changes: Option<usize>) {
         self.state.lock().changes_left = changes;
@@ -125,6 +131,10 @@ impl FaultyDisk {
         &self.root
     }
 
+    fn check(&self, path: &Path) -> io::Result<()> {
+        self.state.lock().check(path)
+    }
+
     fn change_name(&self, change: NameChange) {
         let mut state = self.state.lock();
         change.clone().apply(&mut state.names);
@@ -133,6 +143,13 @@ impl FaultyDisk {
 }
 
 impl State {
+    fn check(&self, path: &Path) -> io::Result<()> {
+        match &self.broken {
+            Some(broken) if path.starts_with(broken) => Err(io::Error::other("disk is broken")),
+            _ => Ok(()),
+        }
+    }
+
     fn one_more_change(&mut self) -> io::Result<()> {
         match &mut self.changes_left {
             None => Ok(()),
@@ -180,6 +197,7 @@ fn surviving_names(state: &State, rng: &mut Rng) -> BTreeMap<PathBuf, Arc<Inode>
 
 impl Disk for FaultyDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        self.check(path)?;
         if matches!(mode, OpenMode::Create | OpenMode::Truncate) {
             self.state.lock().one_more_change()?;
         }
@@ -196,22 +214,26 @@ impl Disk for FaultyDisk {
         if mode == OpenMode::Truncate {
             inode.content.lock().changes.push(Change::SetLen(0));
         }
-        Ok(Arc::new(FaultyFile { real, inode, state: self.state.clone() }))
+        Ok(Arc::new(FaultyFile { real, inode, path: path.to_path_buf(), state: self.state.clone() }))
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.check(dir)?;
         StdDisk.create_dir_all(dir)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.check(dir)?;
         StdDisk.list(dir)
     }
 
     fn len(&self, path: &Path) -> io::Result<Option<u64>> {
+        self.check(path)?;
         StdDisk.len(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check(from)?;
         self.state.lock().one_more_change()?;
         StdDisk.rename(from, to)?;
         self.change_name(NameChange::Rename(from.to_path_buf(), to.to_path_buf()));
@@ -219,6 +241,7 @@ impl Disk for FaultyDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.check(path)?;
         self.state.lock().one_more_change()?;
         StdDisk.remove_file(path)?;
         self.change_name(NameChange::Remove(path.to_path_buf()));
@@ -226,6 +249,7 @@ impl Disk for FaultyDisk {
     }
 
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.check(dir)?;
         StdDisk.remove_dir_all(dir)?;
         let mut state = self.state.lock();
         state.names.retain(|path, _| !path.starts_with(dir));
@@ -234,6 +258,7 @@ impl Disk for FaultyDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.check(dir)?;
         let mut state = self.state.lock();
         state.one_more_change()?;
         let changes = std::mem::take(&mut state.name_changes);
@@ -247,7 +272,16 @@ impl Disk for FaultyDisk {
         Ok(())
     }
 
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        self.check(dir)?;
+        let real = StdDisk.space(dir)?;
+        let left = self.state.lock().space_left.map(|left| u64::try_from(left).unwrap_or(u64::MAX));
+        let device = u64::try_from(Arc::as_ptr(&self.state).addr()).unwrap_or_default();
+        Ok(Space { device, total: real.total, available: left.unwrap_or(real.available) })
+    }
+
     fn modified_ms(&self, path: &Path) -> io::Result<i64> {
+        self.check(path)?;
         StdDisk.modified_ms(path)
     }
 
@@ -260,10 +294,18 @@ impl Disk for FaultyDisk {
 struct FaultyFile {
     real: Arc<dyn DiskFile>,
     inode: Arc<Inode>,
+    path: PathBuf,
     state: Arc<Mutex<State>>,
 }
 
 impl FaultyFile {
+    /// One more change, if the disk does any.
+    fn change(&self) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.check(&self.path)?;
+        state.one_more_change()
+    }
+
     /// How much of a write the disk has room for.
     fn room(&self, len: usize) -> usize {
         match &mut self.state.lock().space_left {
@@ -283,7 +325,7 @@ impl DiskFile for FaultyFile {
     }
 
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
-        self.state.lock().one_more_change()?;
+        self.change()?;
         let mut bytes = parts.iter().flat_map(|part| part.iter().copied()).collect::<Vec<_>>();
         let whole = bytes.len();
         bytes.truncate(self.room(whole));
@@ -295,11 +337,12 @@ impl DiskFile for FaultyFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.state.lock().check(&self.path)?;
         self.real.read_at(buffer, offset)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.state.lock().one_more_change()?;
+        self.change()?;
         self.real.set_len(len)?;
         let len = usize::try_from(len).map_err(io::Error::other)?;
         self.inode.content.lock().changes.push(Change::SetLen(len));
@@ -307,6 +350,11 @@ impl DiskFile for FaultyFile {
     }
 
     fn reserve(&self, len: u64) -> io::Result<()> {
+        let wanted = usize::try_from(len).map_err(io::Error::other)?;
+        if self.state.lock().space_left.is_some_and(|left| left < wanted) {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        self.room(wanted);
         self.real.reserve(len)
     }
 
@@ -316,7 +364,7 @@ impl DiskFile for FaultyFile {
 
     /// Nothing is really synced: the model decides what survives, and tests are quick.
     fn sync(&self) -> io::Result<()> {
-        self.state.lock().one_more_change()?;
+        self.change()?;
         if self.state.lock().sync_fails {
             return Err(io::Error::other("sync failed"));
         }

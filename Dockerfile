@@ -1,4 +1,4 @@
-# Two images, each one binary with the libraries that it loads: no shell, no package manager, user 65532, fine with a
+# Three images, each one binary with the libraries that it loads: no shell, no package manager, user 65532, fine with a
 # read-only root file system (the broker writes to /data alone).
 #
 #   docker build --target broker -t ottla-broker .        from source
@@ -18,12 +18,19 @@ COPY LICENSE* ottla-operator* /
 USER 65532:65532
 ENTRYPOINT ["/usr/bin/ottla-operator"]
 
+FROM scratch AS verify-local
+COPY LICENSE* ottla-verify* /
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/ottla-verify"]
+
 # -- from source
 FROM rust:1.95-slim-bookworm AS build
+# For librdkafka, which ottla-verify is built with.
+RUN apt-get update && apt-get install -y --no-install-recommends g++ make
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked --bin ottla-broker --bin ottla-operator && \
-    for binary in ottla-broker ottla-operator; do \
+RUN cargo build --release --locked --bin ottla-broker --bin ottla-operator --bin ottla-verify && \
+    for binary in ottla-broker ottla-operator ottla-verify; do \
       tools/stage-image.sh /image/$binary target/release/$binary && cp LICENSE /image/$binary/; \
     done
 
@@ -31,6 +38,11 @@ FROM scratch AS operator
 COPY --from=build /image/ottla-operator/ /
 USER 65532:65532
 ENTRYPOINT ["/usr/bin/ottla-operator"]
+
+FROM scratch AS verify
+COPY --from=build /image/ottla-verify/ /
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/ottla-verify"]
 
 FROM scratch AS broker
 COPY --from=build /image/ottla-broker/ /

@@ -4,7 +4,7 @@
 # make test   everything that CI runs
 # make bench  Apache Kafka and ours in turn, measured (BENCH=--quick: whether that works)
 # make lint   the part of it that runs nothing
-# make images the two images, from the binaries that cargo builds
+# make images the three images, from the binaries that cargo builds
 # make clean  what the above leave in this directory
 
 TARGET  := $(or $(CARGO_TARGET_DIR),target)

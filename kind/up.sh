@@ -12,7 +12,7 @@ if ! kind get clusters 2>/dev/null | grep -qx "$name"; then
   kind create cluster --name "$name" ${KIND_NODE_IMAGE:+--image "$KIND_NODE_IMAGE"} --config "$config" --wait 180s
 fi
 say "loading the images"
-kind load docker-image --name "$name" "ottla-broker:$version" "ottla-operator:$version" 2>&1 | grep -v 'not yet present' >&2 || true
+kind load docker-image --name "$name" "ottla-broker:$version" "ottla-operator:$version" "ottla-verify:$version" 2>&1 | grep -v 'not yet present' >&2 || true
 
 say "installing the chart"
 helm --kube-context "kind-$name" upgrade --install ottla "$here/../charts/ottla" --namespace ottla-system --create-namespace \

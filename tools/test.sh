@@ -30,7 +30,7 @@ logged() { # FILE COMMAND...: shown and kept
 
 lint() { COUNTS=$logs/lint tools/lint.sh; }
 unit() { OTTLA_KAFKA_LIBS=$(cat "$logs/peers")/libs logged unit cargo test --release --locked --workspace --no-fail-fast --quiet; }
-build() { cargo build --release --locked --bin ottla-broker --bin ottla-operator; }
+build() { cargo build --release --locked --bin ottla-broker --bin ottla-operator --bin ottla-verify; }
 pytests() { # DIRECTORY
   OTTLA_BROKER=$(realpath "$CARGO_TARGET_DIR/release/ottla-broker") OTTLA_PEERS=$(cat "$logs/peers") OTTLA_VERSION=$VERSION \
     logged "$1" "$(cat "$logs/peers")/venv/bin/python" -m pytest -c tests/pytest.ini --basetemp "$logs/$1.d" "tests/$1"

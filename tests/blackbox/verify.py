@@ -1,0 +1,46 @@
+"""`ottla-verify` beside a scenario: the load that proves that nothing is lost, doubled or out of order."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from nodes import BINARY
+
+VERIFY = os.environ.get("OTTLA_VERIFY") or str(Path(BINARY).with_name("ottla-verify"))
+FAULTS = ["lost", "duplicated", "reordered", "misplaced", "corrupt", "expired", "failed", "unresolved"]
+
+
+class Load:
+    """Runs from its making on; `judged` waits for its end."""
+
+    def __init__(self, bootstrap: str, seed: int, seconds: float, log: Path, rate: float = 2000, patience: float = 60, more=()):
+        self.log = log
+        self.bound = seconds + 4 * patience + 40
+        command = [VERIFY, "--bootstrap", bootstrap, "--seed", str(seed), "--seconds", str(seconds), "--rate", str(rate)]
+        command += ["--producers", "3", "--groups", "2", "--patience", str(patience), *more]
+        with log.open("w") as complaints:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True)
+
+    def is_over(self) -> bool:
+        return self.process.poll() is not None
+
+    def judged(self) -> dict:
+        """The summary of a load that was judged good."""
+        output, _ = self.process.communicate(timeout=self.bound)
+        assert output.startswith("{"), f"no judgement ({self.process.returncode}):\n{self.log.read_text()}"
+        summary = json.loads(output)
+        faults = {fault: summary[fault] for fault in FAULTS if summary[fault]}
+        assert self.process.returncode == 0, f"{faults}, groups {summary['groups']}:\n{self.log.read_text()}"
+        assert not faults
+        return summary
+
+    def end(self) -> None:
+        if not self.is_over():
+            self.process.kill()
+        self.process.communicate()
+
+
+def longest_gap(summary: dict) -> float:
+    """Seconds without an acknowledgement."""
+    return summary["longest_gap"]["all_ms"] / 1000

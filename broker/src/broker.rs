@@ -29,7 +29,7 @@ use crate::security::{Action, Authoriser, Operation, Resource};
 use crate::telemetry::Metrics;
 
 pub use producer_ids::ProducerIds;
-pub use start::{Node, StartError, start};
+pub use start::{Node, StartError, start, start_on};
 
 /// What every request handler gets.
 #[derive(Debug)]
@@ -103,9 +103,10 @@ impl Broker {
         let Some(state) = image.partition(topic, partition) else {
             return Err(ErrorCode::UnknownTopicOrPartition);
         };
-        // Hosted here but not there: its directory failed, or it comes or goes right now.
+        // Hosted here but not there: its directory failed or is full, or it comes or goes right now.
         let here = state.replicas.contains(&self.node_id);
-        let failed = self.partitions.directories().iter().any(|directory| directory.is_offline());
+        let failed = self.partitions.lack_space()
+            || self.partitions.directories().iter().any(|directory| directory.is_offline());
         Err(if here && failed { ErrorCode::KafkaStorageError } else { ErrorCode::NotLeaderOrFollower })
     }
 

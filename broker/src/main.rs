@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -18,6 +19,8 @@ use tracing_subscriber::EnvFilter;
 const BLOCKING_THREADS: usize = 32;
 /// Stack of a thread, in bytes. Handlers keep little on it.
 const STACK: usize = 512 * 1024;
+/// Between two attempts to start on a full disk.
+const WITHOUT_SPACE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let result = match Cli::parse().action(cli::environment(), cli::host_name()) {
@@ -65,7 +68,7 @@ fn run(runtime: &Runtime, config: Config) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
         let node = tokio::select! {
-            node = broker::start(config) => node?,
+            node = start(config) => node?,
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
         };
@@ -82,6 +85,19 @@ fn run(runtime: &Runtime, config: Config) -> anyhow::Result<()> {
         info!("bye");
         Ok(())
     })
+}
+
+/// Starts a node. On a disk that is wholly full it waits for space: to end and be started again would not help.
+async fn start(config: Config) -> anyhow::Result<broker::Node> {
+    loop {
+        match broker::start(config.clone()).await {
+            Err(error) if error.is_no_space() => {
+                error!(%error, "no space to start on: trying again");
+                tokio::time::sleep(WITHOUT_SPACE).await;
+            }
+            started => return Ok(started?),
+        }
+    }
 }
 
 /// Lines on standard output; JSON with `OTTLA_LOG_FORMAT=json`. `OTTLA_LOG` filters as `RUST_LOG` does elsewhere.

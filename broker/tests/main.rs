@@ -13,6 +13,7 @@ mod admin;
 mod bad_input;
 mod common;
 mod every_version;
+mod failing_disk;
 mod fetch_sessions;
 mod groups;
 mod idempotence;

@@ -99,7 +99,8 @@ impl From<ProduceError> for Failure {
             ..Default::default()
         };
         let records = error.record_errors().iter().map(row).collect();
-        let message = matches!(error, ProduceError::Append(_)).then(|| Str::from(error.to_string()));
+        let told = matches!(error, ProduceError::Append(_) | ProduceError::NoSpace { .. });
+        let message = told.then(|| Str::from(error.to_string()));
         Self { code: error.code(), log_start_offset: -1, message, records }
     }
 }
@@ -132,7 +133,7 @@ impl Production {
             let name = topic_name(&image, context, topic.name, topic.topic_id);
             let refused = refused.or_else(|| refusal(broker, context, &image, name.as_ref()));
             let name = name.unwrap_or_default();
-            let append = |data| append(broker, context, &image, &name, data, refused, acks);
+            let append = |data| append(broker, context, &name, data, refused, acks);
             let partitions = topic.partition_data.into_iter().map(append).collect();
             production.topics.push(TopicProduction { name, id: topic.topic_id, partitions });
         }
@@ -279,7 +280,6 @@ fn refusal(
 fn append(
     broker: &Broker,
     context: &RequestContext,
-    image: &MetadataImage,
     topic: &Str,
     data: PartitionProduceData,
     refused: Option<ErrorCode>,
@@ -290,8 +290,10 @@ fn append(
     let outcome = match (refused, &partition, acks) {
         (Some(code), ..) => Err(code.into()),
         (None, Some(partition), Some(acks)) => append_to(context, partition, data, acks),
-        _ if image.partition(topic, index).is_some() => Err(ErrorCode::NotLeaderOrFollower.into()),
-        _ => Err(ErrorCode::UnknownTopicOrPartition.into()),
+        _ => {
+            let absent = broker.find_partition(topic, index);
+            Err(absent.err().unwrap_or(ErrorCode::NotLeaderOrFollower).into())
+        }
     };
     let all = acks == Some(RequiredAcks::All);
     let committed =

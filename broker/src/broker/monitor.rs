@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use tokio::sync::Notify;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::Broker;
+use crate::clock;
 
 /// Puts every new image into effect, one after the other; a burst is taken as one.
 pub(super) async fn follow_metadata(broker: Arc<Broker>) {
@@ -19,10 +20,41 @@ pub(super) async fn follow_metadata(broker: Arc<Broker>) {
                 return;
             }
         }
+        tell_placements(&broker).await;
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
+            () = broker.partitions.space_returned() => create_missing(&broker).await,
             () = broker.stopping.cancelled() => return,
         }
+    }
+}
+
+/// Tells the controller in which directories partitions were put.
+async fn tell_placements(broker: &Broker) {
+    let misplaced = broker.partitions.misplaced(&broker.image());
+    if misplaced.is_empty() {
+        return;
+    }
+    if let Err(error) = broker.controller.assign_directories(misplaced).await {
+        warn!(%error, "the controller does not know yet where partitions lie");
+    }
+}
+
+/// Tells the controller which directories are left.
+async fn tell_directories(broker: &Broker) {
+    let online = broker.partitions.directories().iter().filter(|directory| !directory.is_offline());
+    let online = online.map(|directory| directory.id()).collect();
+    if let Err(error) = broker.controller.fail_directories(online).await {
+        warn!(%error, "the controller does not know yet of a failed directory");
+    }
+}
+
+/// On this task and no other, as everything that creates partitions.
+async fn create_missing(broker: &Arc<Broker>) {
+    let creating = Arc::clone(broker);
+    let create = move || creating.partitions.create_missing(&creating.image(), clock::now());
+    if tokio::task::spawn_blocking(create).await.is_err() {
+        error!("creating partitions panicked");
     }
 }
 
@@ -48,5 +80,6 @@ pub(super) async fn watch_health(broker: Arc<Broker>, failures: Arc<Notify>) {
             error!("every log directory has failed");
             return;
         }
+        tell_directories(&broker).await;
     }
 }

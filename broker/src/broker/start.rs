@@ -14,7 +14,7 @@ use ottla_wire::Str;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{error, info};
 
 use super::{Broker, ProducerIds, connection_limits, current_config, monitor};
 use crate::admin;
@@ -32,7 +32,7 @@ use crate::net::{
 use crate::partition::{LogDirectory, Partitions, Upkeep};
 use crate::quota::Quotas;
 use crate::security::AllowAll;
-use crate::storage::{self, Directories, StorageError};
+use crate::storage::{self, Directories, FileSystem, StorageError};
 use crate::telemetry::Metrics;
 
 /// `queued.max.request.bytes` when it is not set, in bytes: two of the largest requests.
@@ -81,26 +81,72 @@ pub enum StartError {
     System(#[from] std::io::Error),
 }
 
+impl StartError {
+    /// Whether it is only that a disk is full: the same start works when there is space.
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Self::Storage(error) => error.is_no_space(),
+            Self::Log(error) => error.is_no_space(),
+            Self::Quorum(error) | Self::Controller(ControllerError::Quorum(error)) => error.is_no_space(),
+            _ => false,
+        }
+    }
+}
+
 /// Starts a node: lock → identity → sockets → controller → registration → logs → metadata in effect → serving.
 ///
 /// # Errors
 /// The first thing that stands in the way; nothing is left running then.
 pub async fn start(config: Config) -> Result<Node, StartError> {
-    let began = Instant::now();
+    start_on(config, Arc::new(StdDisk)).await
+}
+
+/// As [`start`], with another disk below.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Node, StartError> {
     let config = Arc::new(config);
-    let disk: Arc<dyn Disk> = Arc::new(StdDisk);
-    let failures = Arc::new(Notify::new());
     check_hosts(&config).await?;
-    let (mut found, identity, directories) = prepare(&config, &disk, &failures)?;
+    let ground = prepare(&config, &disk)?;
     let listeners = bind(&config).await?;
     let http = admin::bind(config.http.as_ref()).await.map_err(StartError::Http)?;
-    let settings = ControllerSettings { config: Arc::clone(&config), identity: identity.clone() };
+    let settings = ControllerSettings { config: Arc::clone(&config), identity: ground.identity.clone() };
     let controller = ControllerHandle::start(settings, Arc::clone(&disk))?;
+    let started = serve(&config, &*disk, ground, controller.clone(), listeners, http).await;
+    if started.is_err() {
+        // Another attempt must not find the metadata log in use. Why this one failed says more than how it ended.
+        drop(controller.stop().await);
+    }
+    started
+}
+
+/// What a node stands on.
+struct Ground {
+    found: Directories,
+    identity: ControllerIdentity,
+    directories: Vec<Arc<LogDirectory>>,
+    file_systems: Vec<Arc<FileSystem>>,
+    failures: Arc<Notify>,
+}
+
+/// From a controller that leads to a broker that serves.
+async fn serve(
+    config: &Arc<Config>,
+    disk: &dyn Disk,
+    ground: Ground,
+    controller: ControllerHandle,
+    listeners: Vec<Listener>,
+    http: Option<tokio::net::TcpListener>,
+) -> Result<Node, StartError> {
+    let began = Instant::now();
+    let Ground { mut found, identity, directories, file_systems, failures } = ground;
     // Only now: a directory whose metadata is refused stays as it was.
-    found.complete(&*disk)?;
+    found.complete(disk)?;
     let broker_epoch =
-        controller.register_broker(registration(&config, &identity, &directories, &listeners)).await?;
-    let broker = assemble(&config, &identity, directories, controller).await?;
+        controller.register_broker(registration(config, &identity, &directories, &listeners)).await?;
+    let broker = assemble(config, &identity, directories, controller).await?;
+    file_systems.iter().for_each(|file_system| file_system.look());
 
     let node = Node {
         broker,
@@ -112,7 +158,7 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
         addresses: listeners.iter().filter_map(|l| Some((l.name().clone(), l.local_addr().ok()?))).collect(),
         http: http.as_ref().and_then(|listener| listener.local_addr().ok()),
     };
-    node.spawn_background(failures);
+    node.spawn_background(failures, file_systems);
     if let Some(http) = http {
         node.tasks.spawn(admin::serve(http, Arc::clone(&node.broker)));
     }
@@ -134,23 +180,42 @@ async fn check_hosts(config: &Arc<Config>) -> Result<(), StartError> {
 }
 
 /// Locks the log directories, formats empty ones where that is asked for, and reads who this node is.
-fn prepare(
-    config: &Config,
-    disk: &Arc<dyn Disk>,
-    failures: &Arc<Notify>,
-) -> Result<(Directories, ControllerIdentity, Vec<Arc<LogDirectory>>), StartError> {
+fn prepare(config: &Config, disk: &Arc<dyn Disk>) -> Result<Ground, StartError> {
     let found = Directories::open(config, &**disk, clock::now())?;
-    let directory = |entry: &crate::storage::Directory| {
-        LogDirectory::new(entry.path.clone(), entry.id, Arc::clone(disk), Arc::clone(failures))
-    };
-    let for_data = found.all.iter().filter(|entry| config.log_dirs.contains(&entry.path));
-    let directories = for_data.map(directory).collect();
+    let failures = Arc::new(Notify::new());
+    let paths: Vec<_> = found.all.iter().map(|entry| entry.path.clone()).collect();
+    let file_systems = FileSystem::below(disk, &paths, config.log.disk_reserve_bytes);
+    file_systems.iter().for_each(|file_system| file_system.look_at_start());
+    let readable = found.all.iter().zip(&file_systems);
+    let for_data = readable.filter(|(entry, _)| config.log_dirs.contains(&entry.path));
+    let mut directories: Vec<_> = for_data
+        .map(|(entry, file_system)| {
+            let (disk, file_system) = (Arc::clone(disk), Arc::clone(file_system));
+            LogDirectory::new(entry.path.clone(), entry.id, disk, file_system, Arc::clone(&failures))
+        })
+        .collect();
+    for (path, reason) in &found.failed {
+        error!(directory = %path.display(), %reason, "log directory cannot be used, the others go on");
+        let file_system = FileSystem::new(Arc::clone(disk), path, Some(0));
+        directories.push(LogDirectory::failed(
+            path.clone(),
+            Arc::clone(disk),
+            file_system,
+            Arc::clone(&failures),
+        ));
+    }
     let identity = ControllerIdentity {
         cluster_id: found.cluster_id.clone(),
         directory_id: found.metadata_id,
         incarnation_id: storage::random_uuid()?,
     };
-    Ok((found, identity, directories))
+    let mut distinct: Vec<Arc<FileSystem>> = Vec::new();
+    for file_system in file_systems {
+        if !distinct.iter().any(|known| Arc::ptr_eq(known, &file_system)) {
+            distinct.push(file_system);
+        }
+    }
+    Ok(Ground { found, identity, directories, file_systems: distinct, failures })
 }
 
 async fn bind(config: &Config) -> Result<Vec<Listener>, BindError> {
@@ -197,7 +262,7 @@ fn registration(
         incarnation_id: identity.incarnation_id,
         endpoints,
         rack: config.rack.as_deref().map(Str::from),
-        log_dirs: directories.iter().map(|directory| directory.id()).collect(),
+        log_dirs: directories.iter().filter(|one| !one.is_offline()).map(|one| one.id()).collect(),
     }
 }
 
@@ -248,7 +313,7 @@ fn load(
     directories: Vec<Arc<LogDirectory>>,
     image: &MetadataImage,
 ) -> Result<Arc<Partitions>, LogError> {
-    let partitions = Partitions::load(config, directories.clone(), image, clock::now());
+    let partitions = Partitions::load(config, directories.clone(), image, clock::now())?;
     for directory in directories.iter().filter(|directory| !directory.is_offline()) {
         CleanShutdown::remove(&**directory.disk(), directory.path())?;
     }
@@ -277,7 +342,7 @@ impl Node {
         self.failed.cancelled().await;
     }
 
-    fn spawn_background(&self, failures: Arc<Notify>) {
+    fn spawn_background(&self, failures: Arc<Notify>, file_systems: Vec<Arc<FileSystem>>) {
         let broker = &self.broker;
         self.tasks.spawn(monitor::follow_metadata(Arc::clone(broker)));
         let (health, failed) = (monitor::watch_health(Arc::clone(broker), failures), self.failed.clone());
@@ -289,7 +354,7 @@ impl Node {
             }
         });
         let (log, check) = (&broker.config.log, broker.config.producers.expiration_check_interval);
-        Upkeep::start(&broker.partitions, log, check, &broker.stopping, &self.tasks);
+        Upkeep::start(&broker.partitions, log, check, file_systems, &broker.stopping, &self.tasks);
     }
 
     fn serve(&self, listeners: Vec<Listener>) {

@@ -54,6 +54,7 @@ impl LogCleaner {
         for partition in self.partitions.all() {
             let skipped = partition.directory().is_offline()
                 || partition.is_uncleanable()
+                || !partition.directory().file_system().has_room_for(partition.cleaning_bytes())
                 || in_progress.contains(partition.name());
             if skipped {
                 continue;

@@ -5,7 +5,7 @@ use ottla_quorum::image::MetadataImage;
 fn cleaner(overrides: &[(&str, &str)]) -> Arc<LogCleaner> {
     let config = Arc::new(Config::from_overrides(overrides).unwrap());
     let settings = config.cleaner.clone();
-    let partitions = Partitions::load(config, Vec::new(), &MetadataImage::default(), clock::now());
+    let partitions = Partitions::load(config, Vec::new(), &MetadataImage::default(), clock::now()).unwrap();
     LogCleaner::new(partitions, settings)
 }
 

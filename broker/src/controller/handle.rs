@@ -22,8 +22,8 @@ use super::settings::ControllerSettings;
 use super::task::{Message, Publisher, Task, now_ms};
 use super::topics::{self, Context};
 use super::{
-    ControllerError, ProducerIdBlock, TopicError, configs, describe, features, producer_ids, quotas,
-    replace_configs,
+    ControllerError, Placement, ProducerIdBlock, TopicError, configs, describe, directories, features,
+    producer_ids, quotas, replace_configs,
 };
 use crate::storage::random_uuid;
 
@@ -245,6 +245,32 @@ impl ControllerHandle {
         self.ask(move |task| {
             let id = task.settings.config.node_id;
             let decision = registration::fence_broker(task.image(), id, epoch)?;
+            Ok(task.write_all(decision)?)
+        })
+        .await
+    }
+
+    /// Notes in which directories this node's broker keeps its replicas.
+    ///
+    /// # Errors
+    /// The controller cannot write.
+    pub async fn assign_directories(&self, placements: Vec<Placement>) -> Result<(), ControllerError> {
+        self.ask(move |task| {
+            let id = task.settings.config.node_id;
+            let decision = directories::assign(task.image(), id, &placements);
+            Ok(task.write_all(decision)?)
+        })
+        .await
+    }
+
+    /// Of this node's log directories only `online` are left.
+    ///
+    /// # Errors
+    /// The controller cannot write.
+    pub async fn fail_directories(&self, online: Vec<Uuid>) -> Result<(), ControllerError> {
+        self.ask(move |task| {
+            let id = task.settings.config.node_id;
+            let decision = directories::fail(task.image(), id, &online);
             Ok(task.write_all(decision)?)
         })
         .await

@@ -1,34 +1,60 @@
 //! Who leads when brokers come and go: changes of leader and ISR as records.
 
 use ottla_quorum::MetadataRecord;
-use ottla_quorum::image::{MetadataImage, NO_LEADER, PartitionImage};
+use ottla_quorum::image::{MetadataImage, NO_LEADER, PartitionImage, directory_id};
 use ottla_wire::Uuid;
 use ottla_wire::records::metadata::PartitionChangeRecord;
 
 /// The broker is no longer to lead or be in sync: it is fenced, shuts down, or came back as a new incarnation. The
 /// last member of an ISR stays in it, leaderless: only it is known to have everything.
 pub(crate) fn leave(image: &MetadataImage, broker: i32) -> Vec<MetadataRecord> {
+    changes(image, |topic, index, partition| left(image, broker, topic, index, partition))
+}
+
+/// As [`leave`], for what the broker keeps in these directories.
+pub(crate) fn leave_directories(image: &MetadataImage, broker: i32, lost: &[Uuid]) -> Vec<MetadataRecord> {
     changes(image, |topic, index, partition| {
-        if !partition.isr.contains(&broker) {
-            return None;
-        }
-        let others: Vec<i32> = partition.isr.iter().copied().filter(|id| *id != broker).collect();
-        let isr = if others.is_empty() { &partition.isr } else { &others };
-        let leader = if partition.leader == broker {
-            electable(image, partition, |id| id != broker && isr.contains(&id))
-        } else {
-            partition.leader
-        };
-        change(topic, index, partition, leader, isr)
+        let there = partition.directory_of(broker).is_some_and(|directory| lost.contains(&directory));
+        there.then(|| left(image, broker, topic, index, partition)).flatten()
     })
 }
 
-/// The broker may lead again: it takes what nobody leads and it is in sync for.
+fn left(
+    image: &MetadataImage,
+    broker: i32,
+    topic: Uuid,
+    index: i32,
+    partition: &PartitionImage,
+) -> Option<PartitionChangeRecord> {
+    if !partition.isr.contains(&broker) {
+        return None;
+    }
+    let others: Vec<i32> = partition.isr.iter().copied().filter(|id| *id != broker).collect();
+    let isr = if others.is_empty() { &partition.isr } else { &others };
+    let leader = if partition.leader == broker {
+        electable(image, partition, |id| id != broker && isr.contains(&id))
+    } else {
+        partition.leader
+    };
+    change(topic, index, partition, leader, isr)
+}
+
+/// The broker may lead again: it takes what nobody leads and it is in sync for, unless that lies in a directory that it
+/// has no more.
 pub(crate) fn join(image: &MetadataImage, broker: i32) -> Vec<MetadataRecord> {
     changes(image, |topic, index, partition| {
-        let takes = partition.leader == NO_LEADER && partition.isr.contains(&broker);
+        let takes = partition.leader == NO_LEADER
+            && partition.isr.contains(&broker)
+            && has_directory_of(image, broker, partition);
         takes.then(|| change(topic, index, partition, broker, &partition.isr)).flatten()
     })
+}
+
+fn has_directory_of(image: &MetadataImage, broker: i32, partition: &PartitionImage) -> bool {
+    let Some(directory) = partition.directory_of(broker) else { return true };
+    let any = [directory_id::UNASSIGNED, directory_id::MIGRATING].contains(&directory);
+    let registered = image.broker(broker).map(|broker| broker.log_dirs.as_slice()).unwrap_or_default();
+    any || registered.is_empty() || registered.contains(&directory)
 }
 
 fn changes(

@@ -8,6 +8,7 @@
 
 mod configs;
 mod describe;
+mod directories;
 mod error;
 mod features;
 mod handle;
@@ -30,6 +31,7 @@ mod tests;
 use ottla_quorum::MetadataRecord;
 
 pub(crate) use configs::response as refused_change;
+pub use directories::Placement;
 pub use error::{ControllerError, TopicError};
 pub use handle::ControllerHandle;
 pub use producer_ids::ProducerIdBlock;

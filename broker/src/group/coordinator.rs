@@ -293,7 +293,10 @@ impl OffsetsLog for PartitionLog {
 }
 
 fn refused(error: &ProduceError) -> GroupError {
-    let refused = GroupError::from_append(error.code());
+    // To look for the coordinator elsewhere, as NOT_COORDINATOR asks for, clients stop their heartbeats: a full disk would
+    // cost members their place. This one has them try again here, and their heartbeats are taken meanwhile.
+    let refused =
+        if error.is_no_space() { GroupError::LoadInProgress } else { GroupError::from_append(error.code()) };
     tracing::debug!(%error, %refused, "a write of group state is refused");
     refused
 }

@@ -5,7 +5,8 @@ use super::*;
 fn coordinator() -> Coordinator {
     let config = Config::from_overrides(&[]).unwrap();
     let partitions =
-        Partitions::load(Arc::new(config.clone()), Vec::new(), &MetadataImage::default(), clock::now());
+        Partitions::load(Arc::new(config.clone()), Vec::new(), &MetadataImage::default(), clock::now())
+            .unwrap();
     Coordinator::new(&config, partitions)
 }
 

@@ -234,7 +234,13 @@ impl<L: OffsetsLog> Session<L> {
         let count = i64::from(builder.record_count());
         let result = self.log.append(builder.build());
         if let Err(error) = &result {
-            tracing::warn!(%error, records = count, "records of groups were not written");
+            // A full disk is told of once, by itself, and not for every attempt.
+            match error {
+                GroupError::LoadInProgress => {
+                    tracing::debug!(%error, records = count, "no space for records of groups")
+                }
+                _ => tracing::warn!(%error, records = count, "records of groups were not written"),
+            }
         }
         let mut last = result.map(|last_offset| last_offset - count);
         for (id, records) in batch.appends {

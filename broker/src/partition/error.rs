@@ -78,6 +78,12 @@ pub enum ProduceError {
     /// The log directory is offline.
     #[error("log directory is offline")]
     Offline,
+    /// The disk is full up to what is kept back.
+    #[error("disk is full: the last {reserve} bytes are kept back (ottla.disk.reserve.bytes)")]
+    NoSpace {
+        /// Bytes kept back.
+        reserve: i64,
+    },
 }
 
 impl ProduceError {
@@ -87,8 +93,17 @@ impl ProduceError {
             Self::NotLeader => ErrorCode::NotLeaderOrFollower,
             Self::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
             Self::NotEnoughReplicasAfterAppend => ErrorCode::NotEnoughReplicasAfterAppend,
-            Self::Offline => ErrorCode::KafkaStorageError,
+            Self::Offline | Self::NoSpace { .. } => ErrorCode::KafkaStorageError,
             Self::Append(error) => ErrorCode::try_from(error.code()).unwrap_or(ErrorCode::UnknownServerError),
+        }
+    }
+
+    /// Whether it is only that the disk is full.
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Self::NoSpace { .. } => true,
+            Self::Append(AppendError::Log(error)) => error.is_no_space(),
+            _ => false,
         }
     }
 

@@ -8,7 +8,7 @@ use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ottla_log::disk::{Disk, DiskFile, OpenMode, StdDisk};
+use ottla_log::disk::{Disk, DiskFile, OpenMode, Space, StdDisk};
 use ottla_log::{Origin, TimestampMs};
 use ottla_quorum::MetadataRecord;
 use ottla_quorum::image::{MetadataImage, resource_type};
@@ -53,8 +53,9 @@ fn set(resource_type: i8, name: &str, key: &str, value: &str) -> MetadataRecord 
 fn load(settings: &[(&str, &str)], image: &MetadataImage, disk: Arc<dyn Disk>) -> (TempDir, Arc<Partitions>) {
     let dir = tempfile::tempdir().unwrap();
     let config = Arc::new(Config::from_overrides(settings).unwrap());
-    let directory = LogDirectory::new(dir.path().to_owned(), ID, disk, Arc::new(Notify::new()));
-    (dir, Partitions::load(config, vec![directory], image, NOW))
+    let file_system = crate::storage::FileSystem::new(Arc::clone(&disk), dir.path(), None);
+    let directory = LogDirectory::new(dir.path().to_owned(), ID, disk, file_system, Arc::new(Notify::new()));
+    (dir, Partitions::load(config, vec![directory], image, NOW).unwrap())
 }
 
 fn append(partitions: &Partitions, acks: RequiredAcks) -> ErrorCode {
@@ -151,6 +152,10 @@ impl Disk for Crowd {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         StdDisk.sync_dir(dir)
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        StdDisk.space(dir)
     }
 
     fn modified_ms(&self, path: &Path) -> io::Result<i64> {

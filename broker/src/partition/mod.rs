@@ -2,7 +2,8 @@
 //!
 //! [`Partitions`] follows the metadata image: it opens, creates, reconfigures and deletes. A [`Partition`] is one log
 //! under a lock, with its bounds in atomics so that questions about them take no lock. A [`LogDirectory`] is fenced at
-//! the first I/O error other than a full disk; its partitions answer KAFKA_STORAGE_ERROR from then on.
+//! the first I/O error other than a full disk; its partitions answer KAFKA_STORAGE_ERROR from then on. A full disk
+//! passes (`space`).
 
 mod cleaning;
 mod directory;
@@ -13,6 +14,7 @@ mod load;
 #[expect(clippy::module_inception, reason = "one noun a file, and the noun is the same")]
 mod partition;
 mod partitions;
+mod space;
 #[cfg(test)]
 mod tests;
 mod upkeep;

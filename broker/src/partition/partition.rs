@@ -15,6 +15,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::clock;
+use crate::storage::Writer;
 
 use super::waiters::{Progress, Waiter, Waiters};
 use super::{LogDirectory, PartitionError, ProduceError, TopicPartition};
@@ -184,6 +185,11 @@ impl Partition {
         self.look(Log::size).unwrap_or(0)
     }
 
+    /// Bytes that a cleaning writes before it removes any: one segment.
+    pub fn cleaning_bytes(&self) -> u64 {
+        self.look(|log| log.size().min(u64::from(log.config().segment_bytes))).unwrap_or(0)
+    }
+
     /// Number of segments; 0 when closed.
     pub fn segment_count(&self) -> usize {
         self.look(Log::segment_count).unwrap_or(0)
@@ -203,17 +209,22 @@ impl Partition {
     ) -> Result<Appended, ProduceError> {
         let mut guard = self.log.write();
         let leadership = self.leadership.load();
-        if !leadership.here {
-            return Err(ProduceError::NotLeader);
-        }
         if self.directory.is_offline() {
             return Err(ProduceError::Offline);
+        }
+        if !leadership.here {
+            return Err(ProduceError::NotLeader);
         }
         let (isr, min) = (leadership.isr.len(), leadership.effective_min_isr());
         if acks == RequiredAcks::All && isr < min {
             return Err(ProduceError::NotEnoughReplicas { isr, min });
         }
         let Some(log) = guard.as_mut() else { return Err(ProduceError::NotLeader) };
+        let writer = if origin == Origin::Client { Writer::Client } else { Writer::Coordinator };
+        let file_system = self.directory.file_system();
+        if !file_system.take(records.len(), writer) {
+            return Err(ProduceError::NoSpace { reserve: file_system.reserve() });
+        }
         let appended = log
             .append_as_leader(records, LeaderEpoch(leadership.epoch), origin, now)
             .inspect_err(|error| self.judge_append(error))
@@ -375,6 +386,9 @@ impl Partition {
     /// # Errors
     /// This broker does not lead, or knows another epoch.
     pub fn check_leader(&self, client_epoch: i32) -> Result<(), PartitionError> {
+        if self.directory.is_offline() {
+            return Err(PartitionError::Storage("log directory is offline".into()));
+        }
         let leadership = self.leadership.load();
         match client_epoch {
             e if e != -1 && e < leadership.epoch => Err(PartitionError::FencedLeaderEpoch(e)),
@@ -441,10 +455,9 @@ impl Partition {
     /// A failure fences the directory, whatever it is: the kernel may have dropped what was not written.
     pub(super) fn flush(&self, now: TimestampMs) -> Result<(), LogError> {
         let Some(prepared) = self.with_log(ottla_log::Log::prepare_flush) else { return Ok(()) };
-        let flushed = prepared.and_then(|flush| {
-            let result = flush.run();
-            self.with_log(|log| log.complete_flush(&flush, result, now)).unwrap_or(Ok(()))
-        });
+        let flush = prepared.inspect_err(|error| self.judge(error))?;
+        let result = flush.run();
+        let flushed = self.with_log(|log| log.complete_flush(&flush, result, now)).unwrap_or(Ok(()));
         flushed.inspect_err(|error| self.directory.fence(&format!("{}: flush: {error}", self.name)))
     }
 

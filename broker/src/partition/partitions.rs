@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ottla_log::{Log, LogError, Offset, Opening, TimestampMs};
-use ottla_quorum::image::{MetadataImage, PartitionImage, TopicImage};
+use ottla_quorum::image::{MetadataImage, PartitionImage, TopicImage, directory_id};
 use ottla_wire::{Str, Uuid};
 use parking_lot::{Mutex, RwLock};
 use tracing::{debug, error, info};
 
 use super::load::{self, Found, Noted};
 use super::partition::Leadership;
+use super::space::Shortage;
 use super::{Checkpoints, LogDirectory, Partition, TopicPartition};
 use crate::config::{BrokerLayers, Config, TopicConfig};
+use crate::controller::Placement;
 
 /// The partitions hosted here. [`Partitions::apply`] is the only writer.
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub struct Partitions {
     hosted: RwLock<HashMap<Str, BTreeMap<i32, Arc<Partition>>>>,
     pub(super) checkpoints: Mutex<Vec<(Arc<LogDirectory>, Checkpoints)>>,
     doomed: Mutex<Vec<Doomed>>,
+    pub(super) shortage: Shortage,
 }
 
 /// A renamed log that is removed after `file.delete.delay.ms`.
@@ -45,14 +48,18 @@ struct Job {
 impl Partitions {
     /// Opens the logs of all partitions that `image` places here, in parallel, and creates those that are missing. A
     /// directory that fails is fenced, the others go on.
+    ///
+    /// # Errors
+    /// A disk is so full that a log which is there cannot be opened: what is noted of it must not be forgotten, so
+    /// everything stays as it is.
     pub fn load(
         config: Arc<Config>,
         directories: Vec<Arc<LogDirectory>>,
         image: &MetadataImage,
         now: TimestampMs,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, LogError> {
         let mut found: Vec<Found> = Vec::new();
-        for directory in &directories {
+        for directory in directories.iter().filter(|directory| !directory.is_offline()) {
             match Found::look(directory) {
                 Ok(look) => found.push(look),
                 Err(error) => directory.fence(&error.to_string()),
@@ -63,7 +70,15 @@ impl Partitions {
         let created: Vec<_> =
             jobs.iter().filter(created).map(|job| (Arc::clone(&job.directory), job.name.clone())).collect();
         let threads = recovery_threads(&config, image) * directories.len();
-        let opened = open_all(jobs, threads, now);
+        let mut opened = Vec::new();
+        let mut lacking = false;
+        for outcome in open_all(jobs, threads, now) {
+            match outcome {
+                Opened::Log(partition) => opened.push(partition),
+                Opened::NoSpaceForNew => lacking = true,
+                Opened::NoSpace(error) => return Err(error),
+            }
+        }
         for found in &mut found {
             found.set_strays_aside();
         }
@@ -74,14 +89,18 @@ impl Partitions {
             hosted: RwLock::default(),
             checkpoints: Mutex::new(checkpoints),
             doomed: Mutex::default(),
+            shortage: Shortage::default(),
         };
+        if lacking {
+            partitions.shortage.note();
+        }
         for partition in opened {
             partitions.insert(partition);
         }
         for (directory, name) in &created {
             partitions.forget_older(directory, name);
         }
-        Arc::new(partitions)
+        Ok(Arc::new(partitions))
     }
 
     /// The partition, if it is hosted here.
@@ -120,12 +139,21 @@ impl Partitions {
             let reconfigured =
                 layers_changed || old.configs.topic(&topic.name) != new.configs.topic(&topic.name);
             if moved || reconfigured {
-                self.apply_topic(new, topic, reconfigured, now);
+                let is_new = |index: i32| before.is_none_or(|before| !before.partitions.contains_key(&index));
+                self.apply_topic(new, topic, &is_new, reconfigured, now);
             }
         }
     }
 
-    fn apply_topic(&self, image: &MetadataImage, topic: &TopicImage, reconfigured: bool, now: TimestampMs) {
+    /// `is_new` says of a partition whether it was not in the metadata before.
+    fn apply_topic(
+        &self,
+        image: &MetadataImage,
+        topic: &TopicImage,
+        is_new: &dyn Fn(i32) -> bool,
+        reconfigured: bool,
+        now: TimestampMs,
+    ) {
         let config = topic_config(&self.config, image, &topic.name);
         for (index, state) in &topic.partitions {
             let name = TopicPartition::new(topic.name.clone(), *index);
@@ -140,7 +168,9 @@ impl Partitions {
                     partition.set_leadership(leadership);
                 }
                 Some(_) => self.delete(&name, now),
-                None if here => self.create(name, topic.id, state, &config, leadership, now),
+                None if here && (is_new(*index) || !self.may_lie_offline(state)) => {
+                    self.create(name, topic.id, state, &config, leadership, now);
+                }
                 None => {}
             }
         }
@@ -159,37 +189,73 @@ impl Partitions {
             error!(partition = %name, "no log directory is online");
             return;
         };
-        self.forget_older(&directory, &name);
+        if !self.forget_older(&directory, &name) {
+            return;
+        }
         match load::open(&directory, &name, topic_id, config.log.clone(), Opening::default(), now) {
             Ok(log) => {
                 info!(partition = %name, directory = %directory.path().display(), "partition created");
                 self.insert(Partition::new(name, topic_id, directory, log, leadership, Offset::ZERO));
             }
-            Err(error) => directory.judge(&name, &error),
-        }
-    }
-
-    /// What the checkpoints tell of a partition that is only now created is about an older topic of the same name. After
-    /// a crash the records of the new one would seem to lie before the old one's start.
-    fn forget_older(&self, directory: &Arc<LogDirectory>, name: &TopicPartition) {
-        let tell = || {
-            let all = self.checkpoints.lock();
-            all.iter().any(|(of, checkpoints)| Arc::ptr_eq(of, directory) && checkpoints.tell_of(name))
-        };
-        if tell() {
-            self.checkpoint_all();
-            if tell() {
-                directory.fence(&format!("the checkpoints of an older {name} cannot be replaced"));
+            Err(error) => {
+                if error.is_no_space() {
+                    self.shortage.note();
+                }
+                directory.judge(&name, &error);
             }
         }
     }
 
-    /// The directory that the image names, or the emptiest one that is online.
+    /// Creates what could not be created for want of space.
+    pub fn create_missing(&self, image: &MetadataImage, now: TimestampMs) {
+        if self.shortage.take() {
+            for topic in image.topics.iter() {
+                self.apply_topic(image, topic, &|_| false, false, now);
+            }
+        }
+    }
+
+    /// What the checkpoints tell of a partition that is only now created is about an older topic of the same name. After
+    /// a crash the records of the new one would seem to lie before the old one's start. False if that cannot be had now.
+    fn forget_older(&self, directory: &Arc<LogDirectory>, name: &TopicPartition) -> bool {
+        let tell = || {
+            let all = self.checkpoints.lock();
+            all.iter().any(|(of, checkpoints)| Arc::ptr_eq(of, directory) && checkpoints.tell_of(name))
+        };
+        if !tell() {
+            return true;
+        }
+        let written = self.checkpoint_all();
+        if !tell() {
+            return true;
+        }
+        match written {
+            Err(error) if error.is_no_space() => {
+                error!(partition = %name, %error, "not created: the disk is full");
+                self.shortage.note();
+            }
+            _ => directory.fence(&format!("the checkpoints of an older {name} cannot be replaced")),
+        }
+        false
+    }
+
+    /// Whether a partition that is not hosted may lie in a directory that cannot be read. To make it anew elsewhere would
+    /// lose what is in it.
+    fn may_lie_offline(&self, state: &PartitionImage) -> bool {
+        let assigned = state.directory_of(self.config.node_id);
+        let online =
+            |directory: &Arc<LogDirectory>| !directory.is_offline() && Some(directory.id()) == assigned;
+        let any_offline = || self.directories.iter().any(|directory| directory.is_offline());
+        !self.directories.iter().any(online) && (is_named(assigned) || any_offline())
+    }
+
+    /// The directory that the image names, or the emptiest one that is online, those with room first.
     fn choose_directory(&self, state: &PartitionImage) -> Option<Arc<LogDirectory>> {
         let assigned = state.directory_of(self.config.node_id);
         let online = || self.directories.iter().filter(|directory| !directory.is_offline());
         let count = |directory: &&Arc<LogDirectory>| {
-            self.all().iter().filter(|partition| Arc::ptr_eq(partition.directory(), directory)).count()
+            let inside = |partition: &&Arc<Partition>| Arc::ptr_eq(partition.directory(), directory);
+            (directory.file_system().is_low(), self.all().iter().filter(inside).count())
         };
         let named = online().find(|directory| Some(directory.id()) == assigned);
         named.or_else(|| online().min_by_key(count)).cloned()
@@ -238,6 +304,21 @@ impl Partitions {
         }
     }
 
+    /// Where partitions lie that `image` has elsewhere or nowhere. With a single directory there is nothing to tell.
+    pub fn misplaced(&self, image: &MetadataImage) -> Vec<Placement> {
+        if self.directories.len() < 2 {
+            return Vec::new();
+        }
+        let placement = |partition: Arc<Partition>| {
+            let name = partition.name();
+            let state = image.partition(&name.topic, name.partition)?;
+            let lies = partition.directory().id();
+            let noted = state.directory_of(self.config.node_id)?;
+            (noted != lies).then(|| (partition.topic_id(), name.partition, lies))
+        };
+        self.all().into_iter().filter_map(placement).collect()
+    }
+
     /// Wakes up everybody who waits for partitions of fenced directories.
     pub fn directories_failed(&self) {
         for partition in self.all().iter().filter(|partition| partition.directory().is_offline()) {
@@ -271,8 +352,13 @@ fn leadership(config: &Config, state: &PartitionImage, topic: &TopicConfig) -> L
     }
 }
 
+/// Whether a replica is assigned to one particular directory.
+fn is_named(assigned: Option<Uuid>) -> bool {
+    assigned.is_some_and(|id| ![directory_id::UNASSIGNED, directory_id::MIGRATING].contains(&id))
+}
+
 /// What is to be opened, and where: in the directory that has it, else in the one that the image names, else in the
-/// emptiest.
+/// emptiest; nowhere if it may lie in a directory that cannot be read.
 fn jobs(
     config: &Arc<Config>,
     directories: &[Arc<LogDirectory>],
@@ -290,7 +376,7 @@ fn jobs(
             let assigned = state.directory_of(config.node_id);
             let has = found.iter_mut().position(|found| found.take(&name, topic.id));
             let named = || found.iter().position(|found| Some(found.directory.id()) == assigned);
-            let lost = || directories.iter().any(|dir| dir.is_offline() && Some(dir.id()) == assigned);
+            let lost = || is_named(assigned) || directories.iter().any(|directory| directory.is_offline());
             let emptiest = || (0..found.len()).min_by_key(|at| found.get(*at).map_or(0, Found::len));
             let place = has.or_else(named).or_else(|| if lost() { None } else { emptiest() });
             let Some(found) = place.and_then(|at| found.get(at)) else {
@@ -310,7 +396,15 @@ fn jobs(
     jobs
 }
 
-fn open_all(jobs: Vec<Job>, threads: usize, now: TimestampMs) -> Vec<Arc<Partition>> {
+/// What became of a job.
+enum Opened {
+    Log(Arc<Partition>),
+    /// It was to be created, and may be later.
+    NoSpaceForNew,
+    NoSpace(LogError),
+}
+
+fn open_all(jobs: Vec<Job>, threads: usize, now: TimestampMs) -> Vec<Opened> {
     let threads = threads.min(jobs.len());
     let queue = Mutex::new(jobs.into_iter());
     let work = || {
@@ -331,8 +425,9 @@ fn open_all(jobs: Vec<Job>, threads: usize, now: TimestampMs) -> Vec<Arc<Partiti
 }
 
 impl Job {
-    fn run(self, now: TimestampMs) -> Option<Arc<Partition>> {
+    fn run(self, now: TimestampMs) -> Option<Opened> {
         let Self { name, topic_id, directory, topic, noted, leadership } = self;
+        let is_new = noted.is_none();
         let Noted { opening, high_watermark, cleaned_up_to } = noted.unwrap_or_default();
         if directory.is_offline() {
             return None;
@@ -343,7 +438,11 @@ impl Job {
                 if let Some(end) = cleaned_up_to {
                     partition.set_cleaned_up_to(end);
                 }
-                Some(partition)
+                Some(Opened::Log(partition))
+            }
+            Err(error) if error.is_no_space() => {
+                error!(partition = %name, %error, "disk full");
+                Some(if is_new { Opened::NoSpaceForNew } else { Opened::NoSpace(error) })
             }
             Err(error @ LogError::Corrupt { .. }) => {
                 error!(partition = %name, %error, "partition cannot be opened");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_log::checkpoint::{CleanShutdown, LEADER_EPOCH};
-use ottla_log::disk::StdDisk;
+use ottla_log::disk::{Disk, StdDisk};
 use ottla_log::testing::FaultyDisk;
 use ottla_log::{Appended, LeaderEpoch, Offset, Origin};
 use ottla_quorum::MetadataImage;
@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::clock;
 use crate::config::Config;
+use crate::storage::FileSystem;
 
 const TOPIC: Uuid = Uuid::from_bytes([7; 16]);
 const NODE: i32 = 1;
@@ -46,14 +47,17 @@ impl Fixture {
         let failures = Arc::new(Notify::new());
         let directory = |(path, disk): (&PathBuf, &FaultyDisk)| {
             let id = Uuid::from_bytes([u8::try_from(path.as_os_str().len()).unwrap(); 16]);
-            LogDirectory::new(path.clone(), id, Arc::new(disk.clone()), Arc::clone(&failures))
+            let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+            let file_system = FileSystem::new(Arc::clone(&disk), path, config.log.disk_reserve_bytes);
+            LogDirectory::new(path.clone(), id, disk, file_system, Arc::clone(&failures))
         };
         let directories: Vec<_> = paths.iter().zip(&disks).map(directory).collect();
         let mut image = MetadataImage::empty("cluster".into());
         let topic = TopicRecord { name: "t".into(), topic_id: TOPIC, ..Default::default() };
         image.apply(&topic.into()).unwrap();
         let config = Arc::new(config);
-        let partitions = Partitions::load(Arc::clone(&config), directories.clone(), &image, clock::now());
+        let partitions =
+            Partitions::load(Arc::clone(&config), directories.clone(), &image, clock::now()).unwrap();
         Self { dir, config, directories, disks, failures, image, partitions }
     }
 
@@ -85,8 +89,8 @@ impl Fixture {
 
     /// As after a restart.
     fn reload(&mut self) {
-        self.partitions =
-            Partitions::load(Arc::clone(&self.config), self.directories.clone(), &self.image, clock::now());
+        let (config, directories) = (Arc::clone(&self.config), self.directories.clone());
+        self.partitions = Partitions::load(config, directories, &self.image, clock::now()).unwrap();
     }
 
     /// The checkpoint of partition 0.
@@ -241,4 +245,93 @@ fn a_new_topic_of_an_old_name_does_not_take_up_the_old_ones_checkpoints() {
     fixture.reload();
     let partition = fixture.partitions.find("t", 0).unwrap();
     assert_eq!((partition.log_start_offset(), partition.log_end_offset()), (Offset(0), Offset(3)));
+}
+
+#[test]
+fn a_full_disk_refuses_clients_there_and_the_others_go_on() {
+    let mut fixture = Fixture::new(2, &[("ottla.disk.reserve.bytes", "1000000")]);
+    let (full, other) = (fixture.create(0), fixture.create(1));
+    append(&full, 1).unwrap();
+    let at = fixture.directories.iter().position(|one| Arc::ptr_eq(one, full.directory())).unwrap();
+    let space = |left| {
+        fixture.disks[at].set_space_left(left);
+        fixture.directories.iter().for_each(|directory| directory.file_system().look());
+    };
+    space(Some(900_000));
+    let refused = append(&full, 1).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::KafkaStorageError);
+    assert!(refused.to_string().contains("ottla.disk.reserve.bytes"), "{refused}");
+    append(&other, 1).unwrap();
+    assert!(full.read(Offset(0), 1000, Isolation::LogEnd, true).is_ok(), "it can be read");
+    assert_eq!(full.delete_records(None).unwrap(), Offset(1), "and deleted from");
+    let commit = |partition: &Arc<Partition>| {
+        let mut batch = BatchBuilder::new(0);
+        batch.push(Record { timestamp: clock::now().0, value: Some(Bytes::new()), ..Record::default() });
+        partition.append(batch.build(), Origin::Coordinator, RequiredAcks::All, clock::now())
+    };
+    commit(&full).unwrap();
+    space(Some(400_000));
+    assert_eq!(commit(&full).unwrap_err().code(), ErrorCode::KafkaStorageError);
+    for index in 2..5 {
+        let next = fixture.create(index);
+        assert!(Arc::ptr_eq(next.directory(), other.directory()), "new partitions keep away from it");
+    }
+    assert!(!full.directory().is_offline());
+    fixture.disks[at].set_space_left(None);
+    fixture.directories[at].file_system().look();
+    append(&full, 1).unwrap();
+}
+
+#[tokio::test]
+async fn a_partition_without_room_is_created_when_there_is_some() {
+    let mut fixture = Fixture::new(1, &[("ottla.disk.reserve.bytes", "1000000")]);
+    fixture.disks[0].set_space_left(Some(0));
+    let old = fixture.image.clone();
+    fixture.image.apply(&led(0).into()).unwrap();
+    fixture.partitions.apply(&old, &fixture.image, clock::now());
+    assert!(fixture.partitions.find("t", 0).is_none() && fixture.partitions.lack_space());
+    let look = |partitions: &Partitions| {
+        partitions.directories().iter().for_each(|directory| directory.file_system().look());
+        partitions.on_space(clock::now());
+    };
+    look(&fixture.partitions);
+    fixture.disks[0].set_space_left(None);
+    look(&fixture.partitions);
+    fixture.partitions.space_returned().await;
+    fixture.partitions.create_missing(&fixture.image, clock::now());
+    append(&fixture.partitions.find("t", 0).unwrap(), 1).unwrap();
+    assert!(!fixture.partitions.lack_space() && !fixture.directories[0].is_offline());
+}
+
+/// What could not be written at the stop must not be noted as if it were on disk.
+#[test]
+fn a_stop_on_a_full_disk_is_not_a_clean_one() {
+    let mut fixture = Fixture::new(1, &[]);
+    let partition = fixture.create(0);
+    append(&partition, 3).unwrap();
+    fixture.disks[0].set_space_left(Some(20));
+    fixture.partitions.close(1, 1, clock::now());
+    assert!(!is_clean(partition.directory().path()));
+    fixture.disks[0].set_space_left(None);
+    fixture.reload();
+    assert_eq!(fixture.partitions.find("t", 0).unwrap().log_end_offset(), Offset(3));
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_for_want_of_space_stays_as_it_is() {
+    let mut fixture = Fixture::new(1, &[]);
+    let partition = fixture.create(0);
+    append(&partition, 3).unwrap();
+    drop(partition.close());
+    let index = partition.directory().path().join("t-0/00000000000000000000.index");
+    std::fs::remove_file(index).unwrap();
+    std::fs::remove_file(partition.directory().path().join("t-0").join(LEADER_EPOCH)).unwrap();
+    fixture.disks[0].set_space_left(Some(0));
+    let (config, directories) = (Arc::clone(&fixture.config), fixture.directories.clone());
+    let loaded = Partitions::load(config, directories, &fixture.image, clock::now());
+    assert!(loaded.is_err_and(|error| error.is_no_space()));
+    assert!(!fixture.directories[0].is_offline());
+    fixture.disks[0].set_space_left(None);
+    fixture.reload();
+    assert_eq!(fixture.partitions.find("t", 0).unwrap().log_end_offset(), Offset(3));
 }

@@ -15,6 +15,7 @@ use super::load::{Checkpoint, Checkpoints};
 use super::{LogDirectory, Partition, Partitions};
 use crate::clock;
 use crate::config::LogTasks;
+use crate::storage::FileSystem;
 
 /// How often deleted files whose delay is over are looked for.
 const PURGE: Duration = Duration::from_secs(10);
@@ -31,9 +32,11 @@ impl Upkeep {
         partitions: &Arc<Partitions>,
         tasks: &LogTasks,
         producer_check: Duration,
+        file_systems: Vec<Arc<FileSystem>>,
         stopping: &CancellationToken,
         tracker: &TaskTracker,
     ) {
+        tracker.spawn(super::space::watch(Arc::clone(partitions), file_systems, stopping.clone()));
         let periodic = |interval: Duration, delay: Duration, work: fn(&Partitions)| {
             if interval < NEVER {
                 let task = periodically(Arc::clone(partitions), interval, delay, work, stopping.clone());
@@ -47,15 +50,15 @@ impl Upkeep {
         periodic(producer_check, producer_check, |partitions| partitions.expire_producers(clock::now()));
         let every = tasks.recovery_checkpoint_interval;
         periodic(every, delay, |partitions| {
-            partitions.checkpoint(Kind::RecoveryPoint);
+            drop(partitions.checkpoint(Kind::RecoveryPoint));
         });
         let every = tasks.start_checkpoint_interval;
         periodic(every, delay, |partitions| {
-            partitions.checkpoint(Kind::LogStart);
+            drop(partitions.checkpoint(Kind::LogStart));
         });
         let every = tasks.high_watermark_checkpoint_interval;
         periodic(every, every, |partitions| {
-            partitions.checkpoint(Kind::HighWatermark);
+            drop(partitions.checkpoint(Kind::HighWatermark));
         });
     }
 }
@@ -137,6 +140,18 @@ impl Partitions {
         self.purge(now);
     }
 
+    /// Removes what is deleted, in directories without room before its time.
+    pub(super) fn purge_now(&self) {
+        let end_of_time = TimestampMs(i64::MAX);
+        self.each("purge", |partition| {
+            if partition.directory().file_system().is_low() {
+                partition.with_log(|log| log.purge(end_of_time)).unwrap_or(Ok(()))?;
+            }
+            Ok(())
+        });
+        self.purge(end_of_time);
+    }
+
     fn expire_producers(&self, now: TimestampMs) {
         self.each("producer expiry", |partition| {
             partition.with_log(|log| log.expire_producers(now));
@@ -159,24 +174,24 @@ impl Partitions {
 
     /// Writes the log starts down now; whether every directory in good health took them.
     pub fn checkpoint_log_starts(&self) -> bool {
-        self.checkpoint(Kind::LogStart)
+        self.checkpoint(Kind::LogStart).is_ok()
     }
 
     /// Writes down how far each log was cleaned. Where that fails, more is cleaned again after a restart.
     pub fn checkpoint_cleaning(&self) {
-        self.checkpoint(Kind::Cleaner);
+        drop(self.checkpoint(Kind::Cleaner));
     }
 
     /// Writes all checkpoints now.
-    pub(super) fn checkpoint_all(&self) {
-        for kind in [Kind::RecoveryPoint, Kind::LogStart, Kind::HighWatermark, Kind::Cleaner] {
-            self.checkpoint(kind);
-        }
+    pub(super) fn checkpoint_all(&self) -> Result<(), LogError> {
+        let kinds = [Kind::RecoveryPoint, Kind::LogStart, Kind::HighWatermark, Kind::Cleaner];
+        let written = kinds.map(|kind| self.checkpoint(kind));
+        written.into_iter().collect()
     }
 
-    fn checkpoint(&self, kind: Kind) -> bool {
+    fn checkpoint(&self, kind: Kind) -> Result<(), LogError> {
         let all = self.all();
-        let mut written = true;
+        let mut written = Ok(());
         for (directory, checkpoints) in self.checkpoints.lock().iter_mut() {
             if directory.is_offline() {
                 continue;
@@ -188,7 +203,7 @@ impl Partitions {
             });
             if let Err(error) = kind.file(checkpoints).write(offsets.collect::<BTreeMap<_, _>>()) {
                 warn!(directory = %directory.path().display(), ?kind, %error, "checkpoint not written");
-                written = false;
+                written = Err(error);
             }
         }
         written
@@ -200,18 +215,23 @@ impl Partitions {
         let all = self.all();
         let offsets = Closed::before(&all);
         let queue = parking_lot::Mutex::new(all.iter());
+        let unclean = parking_lot::Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             for _ in 0..threads.clamp(1, all.len().max(1)) {
                 scope.spawn(|| {
                     let next = || queue.lock().next();
                     while let Some(partition) = next() {
-                        close_one(partition, now);
+                        if !close_one(partition, now) {
+                            unclean.lock().push(Arc::clone(partition.directory()));
+                        }
                     }
                 });
             }
         });
+        let unclean = unclean.into_inner();
         for (directory, checkpoints) in self.checkpoints.lock().iter_mut() {
-            if directory.is_offline() {
+            // What is not on disk must not be noted as if it were: the next start recovers it.
+            if directory.is_offline() || unclean.iter().any(|other| Arc::ptr_eq(other, directory)) {
                 continue;
             }
             if let Err(error) = offsets.write(directory, checkpoints, broker_epoch) {
@@ -221,15 +241,18 @@ impl Partitions {
     }
 }
 
-fn close_one(partition: &Arc<Partition>, now: TimestampMs) {
-    let Some(log) = partition.close() else { return };
+/// Whether everything in it is on disk.
+fn close_one(partition: &Arc<Partition>, now: TimestampMs) -> bool {
+    let Some(log) = partition.close() else { return true };
     if partition.directory().is_offline() {
-        return;
+        return false;
     }
-    if let Err(error) = log.close_clean(now) {
+    let closed = log.close_clean(now);
+    if let Err(error) = &closed {
         warn!(partition = %partition.name(), %error, "log not closed cleanly");
-        partition.judge(&error);
+        partition.judge(error);
     }
+    closed.is_ok()
 }
 
 /// A partition's directory, name, log start, log end and high watermark.

@@ -74,6 +74,23 @@ pub enum StorageError {
     },
 }
 
+impl StorageError {
+    /// Whether the system cannot read or write a directory, unlike one that is not what it should be.
+    fn is_of_the_system(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Log(LogError::Io { .. }))
+    }
+
+    /// Whether it is only that the disk is full.
+    pub fn is_no_space(&self) -> bool {
+        let full = |source: &io::Error| source.kind() == io::ErrorKind::StorageFull;
+        match self {
+            Self::Io { source, .. } => full(source),
+            Self::Log(error) => error.is_no_space(),
+            _ => false,
+        }
+    }
+}
+
 /// One log directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory {
@@ -92,6 +109,8 @@ pub struct Directories {
     pub cluster_id: Str,
     /// The directories in the order of `log.dirs`, and `metadata.log.dir` last if it is none of them.
     pub all: Vec<Directory>,
+    /// Those of `log.dirs` that cannot be read, and why: the node does without them.
+    pub failed: Vec<(PathBuf, StorageError)>,
     /// `directory.id` of the one with the metadata log.
     pub metadata_id: Uuid,
     node_id: i32,
@@ -100,15 +119,35 @@ pub struct Directories {
 
 impl Directories {
     /// Locks the directories and reads what they are. Empty ones are formatted if the configuration says so; otherwise
-    /// nothing is written: a directory that is new beside formatted ones waits for [`Directories::complete`].
+    /// nothing is written: a directory that is new beside formatted ones waits for [`Directories::complete`]. One that
+    /// the system cannot read is left out, unless the metadata log is to be in it.
     ///
     /// # Errors
-    /// Not formatted, of another node or cluster, in use, or unreadable.
+    /// Not formatted, of another node or cluster, or in use; or no directory for records can be read, or not the one
+    /// with the metadata log.
     pub fn open(config: &Config, disk: &dyn Disk, now: TimestampMs) -> Result<Directories, StorageError> {
-        let paths = paths(config);
-        let locks = paths.iter().map(|path| lock(disk, path)).collect::<Result<Vec<_>, _>>()?;
+        let (mut locks, mut paths, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        for path in self::paths(config) {
+            match lock(disk, &path)
+                .and_then(|lock| MetaProperties::read(disk, &path).map(|_| lock).map_err(Into::into))
+            {
+                Ok(lock) => {
+                    locks.push(lock);
+                    paths.push(path);
+                }
+                Err(error) if error.is_of_the_system() && path != config.metadata_log_dir => {
+                    failed.push((path, error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if failed.len() == config.log_dirs.len()
+            && let Some((_, error)) = failed.pop()
+        {
+            return Err(error);
+        }
         let mut found = read_all(disk, &paths)?;
-        if found.iter().all(|(_, meta)| meta.is_none()) && config.format_if_empty {
+        if failed.is_empty() && found.iter().all(|(_, meta)| meta.is_none()) && config.format_if_empty {
             format::run(&plan(config)?, disk, now).map_err(Box::new)?;
             found = read_all(disk, &paths)?;
         }
@@ -121,6 +160,7 @@ impl Directories {
         Ok(Directories {
             cluster_id: cluster_id.into(),
             all,
+            failed,
             metadata_id,
             node_id: config.node_id,
             _locks: locks,

@@ -1,12 +1,14 @@
 //! Log directories as a whole: which node and cluster they belong to (`meta.properties`), preparing empty ones
-//! (`format`, `random-uuid`), and keeping other processes out while this one runs.
+//! (`format`, `random-uuid`), keeping other processes out while this one runs, and room on the file systems below.
 
 pub mod directories;
+mod file_system;
 pub mod format;
 #[cfg(test)]
 mod tests;
 
 pub use directories::{Directories, Directory, StorageError};
+pub use file_system::{FileSystem, Writer};
 
 use ottla_wire::Uuid;
 

@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::broker::Broker;
 use crate::cleaner::Uncleanable;
+use crate::storage::FileSystem;
 
 /// Kafka's number for a broker that serves.
 const RUNNING: i64 = 3;
@@ -32,6 +33,7 @@ impl Collector for BrokerState {
             ConstGauge::new(value).encode(family)?;
         }
         uncleanable(&broker, &mut encoder)?;
+        disks(&broker, &mut encoder)?;
         logs(&broker, &mut encoder)
     }
 }
@@ -149,6 +151,26 @@ fn uncleanable(broker: &Broker, encoder: &mut DescriptorEncoder<'_>) -> Result<(
         for uncleanable in &all {
             let label = DirectoryLabel(uncleanable.directory.clone());
             ConstGauge::new(read(uncleanable)).encode(family.encode_family(&label)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// A metric of a log directory's file system: its name, what it says, and how to read it.
+type DiskMetric = (&'static str, &'static str, fn(&FileSystem) -> i64);
+
+const DISKS: [DiskMetric; 3] = [
+    ("ottla_disk_available_bytes", "Bytes that can be written to the file system", FileSystem::available),
+    ("ottla_disk_reserve_bytes", "Bytes of it that producers may not fill", FileSystem::reserve),
+    ("ottla_disk_full", "1 while produce is refused for want of space", |disk| i64::from(disk.is_low())),
+];
+
+fn disks(broker: &Broker, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+    for (name, help, read) in DISKS {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for directory in broker.partitions.directories().iter().filter(|directory| !directory.is_offline()) {
+            let label = DirectoryLabel(directory.path().display().to_string());
+            ConstGauge::new(read(directory.file_system())).encode(family.encode_family(&label)?)?;
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -63,6 +64,23 @@ impl TestNode {
         let address = node.address("PLAINTEXT").unwrap();
         Self { node, dir, address }
     }
+}
+
+/// A node on another disk; its `log.dirs` are among the overrides.
+pub async fn node_on(
+    disk: Arc<dyn ottla_log::disk::Disk>,
+    overrides: &[(&str, &str)],
+) -> Result<Node, String> {
+    let mut all = vec![
+        ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:22090"),
+        ("advertised.listeners", "PLAINTEXT://127.0.0.1:0"),
+        ("controller.listener.names", "CONTROLLER"),
+        ("ottla.http.listener", ""),
+        ("offsets.topic.num.partitions", "3"),
+    ];
+    all.extend_from_slice(overrides);
+    let config = Config::from_overrides(&all).unwrap();
+    broker::start_on(config, disk).await.map_err(|error| error.to_string())
 }
 
 async fn node_in(dir: &Path, overrides: &[(&str, &str)]) -> Node {

@@ -11,4 +11,4 @@ mod node;
 mod records;
 mod retention;
 mod segments;
-mod topic;
+pub mod topic;

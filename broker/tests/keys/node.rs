@@ -8,7 +8,7 @@ use ottla_broker::config::Config;
 use ottla_wire::Uuid;
 use ottla_wire::messages::{DescribeQuorumRequest, MetadataRequest, MetadataResponse};
 
-use crate::common::{Client, TestNode};
+use crate::common::{Client, TestNode, batch};
 
 pub async fn metadata(client: &mut Client) -> MetadataResponse {
     client.call(&MetadataRequest { topics: Some(Vec::new()), ..Default::default() }, 9).await
@@ -151,4 +151,20 @@ async fn health_and_metrics_are_where_configured() {
     let node = TestNode::start_with(&[("ottla.http.listener", "")]).await;
     assert_eq!(node.node.http_address(), None);
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn producers_stop_at_the_reserve() {
+    let produced = async |reserve: &str| {
+        let node = TestNode::start_with(&[("ottla.disk.reserve.bytes", reserve)]).await;
+        let mut client = node.client().await;
+        client.create_topic("t", 1, &[]).await;
+        let answer = client.produce("t", 0, batch(&["x"], None)).await;
+        node.stop().await;
+        (answer.error_code, answer.error_message)
+    };
+    let (code, message) = produced("4000000000000000000").await;
+    assert_eq!(code, 56, "more than any disk has");
+    assert!(message.is_some_and(|text| text.contains("4000000000000000000")));
+    assert_eq!(produced("0").await.0, 0);
 }

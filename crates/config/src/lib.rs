@@ -232,6 +232,8 @@ pub struct LogTasks {
     pub high_watermark_checkpoint_interval: Duration,
     /// `num.recovery.threads.per.data.dir`.
     pub recovery_threads: i32,
+    /// `ottla.disk.reserve.bytes`: what clients may not fill of each file system; `None` (-1) is by its size, 0 is off.
+    pub disk_reserve_bytes: Option<u64>,
 }
 
 /// The log cleaner: what compacts logs in the background.

@@ -178,6 +178,7 @@ fn log_tasks(read: &Reader<'_>) -> LogTasks {
         start_checkpoint_interval: read.millis("log.flush.start.offset.checkpoint.interval.ms"),
         high_watermark_checkpoint_interval: read.millis("replica.high.watermark.checkpoint.interval.ms"),
         recovery_threads: read.number("num.recovery.threads.per.data.dir"),
+        disk_reserve_bytes: u64::try_from(read.number::<i64>("ottla.disk.reserve.bytes")).ok(),
     }
 }
 

@@ -237,7 +237,7 @@ impl<L: OffsetsLog> Session<L> {
             // A full disk is told of once, by itself, and not for every attempt.
             match error {
                 GroupError::LoadInProgress => {
-                    tracing::debug!(%error, records = count, "no space for records of groups")
+                    tracing::debug!(%error, records = count, "no space for records of groups");
                 }
                 _ => tracing::warn!(%error, records = count, "records of groups were not written"),
             }

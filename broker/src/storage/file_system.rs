@@ -137,7 +137,7 @@ impl FileSystem {
         match self.space() {
             Ok(space) => self.let_go_if_full(space),
             Err(error) => {
-                warn!(directory = %self.dir.display(), %error, "file system cannot be asked for its space")
+                warn!(directory = %self.dir.display(), %error, "file system cannot be asked for its space");
             }
         }
     }

@@ -52,6 +52,8 @@ pub enum CompressionError {
 pub fn reader<'a>(compression: Compression, body: &'a [u8], max: usize) -> io::Result<impl Read + 'a> {
     let inner: Box<dyn Read + 'a> = match compression {
         Compression::None => Box::new(body),
+        // No frame at all is no damage: there is nothing in it.
+        Compression::Zstd if body.is_empty() => Box::new(body),
         Compression::Gzip => Box::new(MultiGzDecoder::new(body)),
         Compression::Snappy => Box::new(snappy::Reader::new(body)),
         Compression::Lz4 => Box::new(FrameDecoder::new(body)),
@@ -105,7 +107,8 @@ pub fn compress(
         Compression::Gzip => gzip(levels.gzip, body),
         Compression::Snappy => snappy::compress(body),
         Compression::Lz4 => lz4(body),
-        Compression::Zstd => zstd::stream::encode_all(body, levels.zstd),
+        // In one piece: the encoder takes memory for what there is, not for the window of its level.
+        Compression::Zstd => zstd::bulk::compress(body, levels.zstd),
     };
     encoded.map_err(|source| CompressionError::Encode { codec: compression, source })
 }

@@ -161,7 +161,7 @@ impl Log {
         Ok(None)
     }
 
-    /// The first record that has the largest timestamp of the log.
+    /// The first record that has the largest timestamp of the log, be it none; `None` if the log is empty.
     ///
     /// # Errors
     /// When files cannot be read.
@@ -169,7 +169,7 @@ impl Log {
         let mut best: Option<(TimestampMs, &Segment)> = None;
         for segment in self.segments.values() {
             let max = segment.max_timestamp()?.timestamp;
-            if max >= TimestampMs(0) && best.is_none_or(|(so_far, _)| max > so_far) {
+            if segment.size() > 0 && best.is_none_or(|(so_far, _)| max > so_far) {
                 best = Some((max, segment));
             }
         }

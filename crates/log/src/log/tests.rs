@@ -386,6 +386,22 @@ fn offsets_are_found_by_time_in_compressed_batches_too() {
 }
 
 #[test]
+fn records_without_a_time_have_the_largest_there_is() {
+    let fixture = Fixture::with(|_| ());
+    let mut log = fixture.fresh();
+    assert!(log.offset_of_max_timestamp().unwrap().is_none());
+    let mut builder = BatchBuilder::new(0);
+    for _ in 0..2 {
+        builder.push(Record { timestamp: -1, ..Default::default() });
+    }
+    fixture.append_raw(&mut log, builder.build());
+    for log in [log, fixture.fresh()] {
+        let max = log.offset_of_max_timestamp().unwrap().unwrap();
+        assert_eq!((max.timestamp.0, max.offset.0), (-1, 0));
+    }
+}
+
+#[test]
 fn flushes_are_asked_for_by_count_age_and_finished_segments() {
     let fixture = Fixture::with(|config| (config.flush_messages, config.flush_ms) = (10, 1000));
     let mut log = fixture.fresh();

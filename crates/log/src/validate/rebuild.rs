@@ -28,20 +28,23 @@ pub(super) fn rebuild(
 
 fn filled(batch: &Batch, body: Bytes, terms: &Terms<'_>) -> Result<BatchBuilder, AppendError> {
     let header = &batch.header;
-    let timestamp_type = terms.config.timestamp_type;
     let mut builder = BatchBuilder::new(terms.base_offset.0)
         .leader_epoch(terms.leader_epoch.0)
         .producer(header.producer_id, header.producer_epoch, header.base_sequence)
         .transactional(header.is_transactional())
-        .control(header.is_control())
-        .timestamp_type(timestamp_type);
+        .control(header.is_control());
+    if terms.config.timestamp_type == TimestampType::LogAppendTime {
+        builder = builder.append_time(terms.now.0);
+    }
     for (delta, record) in (0..).zip(RecordIter::new(header, body)) {
         let record = record.map_err(|reason| AppendError::invalid(reason.to_string()))?;
-        let timestamp = match timestamp_type {
-            TimestampType::CreateTime => record.timestamp,
-            TimestampType::LogAppendTime => terms.now.0,
-        };
-        builder.push_at(delta, timestamp, record.key.as_deref(), record.value.as_deref(), &record.headers);
+        builder.push_at(
+            delta,
+            record.timestamp,
+            record.key.as_deref(),
+            record.value.as_deref(),
+            &record.headers,
+        );
     }
     Ok(builder)
 }

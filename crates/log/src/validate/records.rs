@@ -192,17 +192,17 @@ impl<R: Read> RecordStream<R> {
 
     fn byte(&mut self) -> io::Result<u8> {
         if self.from == self.to && !self.refill()? {
-            return Err(ErrorKind::UnexpectedEof.into());
+            return Err(cut());
         }
         let byte = self.window.get(self.from).copied();
         self.from += 1;
-        byte.ok_or_else(|| ErrorKind::UnexpectedEof.into())
+        byte.ok_or_else(cut)
     }
 
     fn skip(&mut self, mut count: u64) -> io::Result<()> {
         while count > 0 {
             if self.from == self.to && !self.refill()? {
-                return Err(ErrorKind::UnexpectedEof.into());
+                return Err(cut());
             }
             let ready = self.to - self.from;
             let step = usize::try_from(count).map_or(ready, |count| count.min(ready));
@@ -280,6 +280,11 @@ fn spend(left: &mut u64, bytes: u64) -> io::Result<()> {
     *left =
         left.checked_sub(bytes).ok_or_else(|| invalid(BatchError::Record("field runs over the record")))?;
     Ok(())
+}
+
+/// The codec has given all it had.
+fn cut() -> io::Error {
+    invalid(BatchError::Record("fewer records than the header says"))
 }
 
 fn invalid(reason: BatchError) -> io::Error {

@@ -27,7 +27,7 @@ pub struct BatchBuilder {
     header: BatchHeader,
     transactional: bool,
     control: bool,
-    timestamp_type: TimestampType,
+    append_time: Option<i64>,
     body: BytesMut,
     scratch: Vec<u8>,
 }
@@ -55,7 +55,7 @@ impl BatchBuilder {
             header,
             transactional: false,
             control: false,
-            timestamp_type: TimestampType::CreateTime,
+            append_time: None,
             body: BytesMut::new(),
             scratch: Vec::new(),
         }
@@ -91,10 +91,10 @@ impl BatchBuilder {
         self
     }
 
-    /// Meaning of the timestamps; with append time give it as the timestamp of each record.
+    /// The batch counts as appended at that time (ms since the epoch); the records keep their own inside, as with Kafka.
     #[must_use]
-    pub fn timestamp_type(mut self, timestamp_type: TimestampType) -> Self {
-        self.timestamp_type = timestamp_type;
+    pub fn append_time(mut self, append_time: i64) -> Self {
+        self.append_time = Some(append_time);
         self
     }
 
@@ -172,7 +172,14 @@ impl BatchBuilder {
         self.header.batch_length =
             i32::try_from(length).map_err(|_| BatchError::Build("batch exceeds 2 GiB"))?;
         self.header.last_offset_delta = self.header.last_offset_delta.max(0);
-        self.header.set_attributes(compression, self.timestamp_type);
+        let timestamp_type = match self.append_time {
+            Some(append_time) => {
+                self.header.max_timestamp = append_time;
+                TimestampType::LogAppendTime
+            }
+            None => TimestampType::CreateTime,
+        };
+        self.header.set_attributes(compression, timestamp_type);
         self.header.set_flags(self.transactional, self.control);
         self.header.seal(&body);
         let mut out = BytesMut::with_capacity(HEADER_LEN + body.len());

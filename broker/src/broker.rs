@@ -27,9 +27,10 @@ use crate::partition::{Partition, Partitions};
 use crate::quota::Quotas;
 use crate::security::{Action, Authoriser, Operation, Resource};
 use crate::telemetry::Metrics;
+use crate::telemetry::loggers::Loggers;
 
 pub use producer_ids::ProducerIds;
-pub use start::{Node, StartError, start, start_on};
+pub use start::{Node, StartError, start, start_on, start_with};
 
 /// What every request handler gets.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ pub struct Broker {
     pub producer_ids: ProducerIds,
     /// Limits of clients.
     pub quotas: Quotas,
+    /// Levels of what is logged.
+    pub loggers: Arc<Loggers>,
     /// Everything that is counted.
     pub metrics: Metrics,
     /// Decides what principals may do.

@@ -2,18 +2,23 @@
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use ottla_broker::cli::{self, Action, Cli, FormatArgs};
 use ottla_broker::config::{Config, Sources};
+use ottla_broker::telemetry::loggers::Loggers;
 use ottla_broker::{broker, clock, storage};
 use ottla_log::disk::StdDisk;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt, reload};
 
 /// Threads for file I/O that would hold up a task: at most so many, and they go when they have nothing to do.
 const BLOCKING_THREADS: usize = 32;
@@ -45,7 +50,7 @@ fn format(args: &FormatArgs) -> anyhow::Result<()> {
 }
 
 fn serve(sources: &Sources) -> anyhow::Result<()> {
-    start_logging();
+    let loggers = start_logging();
     let loaded = Config::load(sources)?;
     for warning in &loaded.warnings {
         warn!("{warning}");
@@ -57,18 +62,18 @@ fn serve(sources: &Sources) -> anyhow::Result<()> {
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .context("threads")?;
-    let result = run(&runtime, loaded.config);
+    let result = run(&runtime, loaded.config, loggers);
     runtime.shutdown_background();
     result
 }
 
 /// Serves until SIGTERM or SIGINT, or until the node cannot go on.
-fn run(runtime: &Runtime, config: Config) -> anyhow::Result<()> {
+fn run(runtime: &Runtime, config: Config, loggers: Arc<Loggers>) -> anyhow::Result<()> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
         let node = tokio::select! {
-            node = start(config) => node?,
+            node = start(config, loggers) => node?,
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
         };
@@ -88,9 +93,9 @@ fn run(runtime: &Runtime, config: Config) -> anyhow::Result<()> {
 }
 
 /// Starts a node. On a disk that is wholly full it waits for space: to end and be started again would not help.
-async fn start(config: Config) -> anyhow::Result<broker::Node> {
+async fn start(config: Config, loggers: Arc<Loggers>) -> anyhow::Result<broker::Node> {
     loop {
-        match broker::start(config.clone()).await {
+        match broker::start_with(config.clone(), Arc::clone(&loggers)).await {
             Err(error) if error.is_no_space() => {
                 error!(%error, "no space to start on: trying again");
                 tokio::time::sleep(WITHOUT_SPACE).await;
@@ -100,13 +105,26 @@ async fn start(config: Config) -> anyhow::Result<broker::Node> {
     }
 }
 
-/// Lines on standard output; JSON with `OTTLA_LOG_FORMAT=json`. `OTTLA_LOG` filters as `RUST_LOG` does elsewhere.
-fn start_logging() {
-    let filter = EnvFilter::try_from_env("OTTLA_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter);
-    if std::env::var("OTTLA_LOG_FORMAT").is_ok_and(|format| format == "json") {
-        lines.json().init();
-    } else {
-        lines.with_ansi(std::io::stdout().is_terminal()).init();
+/// Lines on standard output; JSON with `OTTLA_LOG_FORMAT=json`. `OTTLA_LOG` says what is logged to begin with, as
+/// `RUST_LOG` does elsewhere: a level, and `target=level` with commas between.
+fn start_logging() -> Arc<Loggers> {
+    let asked = std::env::var("OTTLA_LOG").unwrap_or_default();
+    // Nothing would be read as a name without a level.
+    let levels = if asked.is_empty() { Ok(Targets::new()) } else { asked.parse::<Targets>() };
+    let first = levels.as_ref().cloned().unwrap_or_default();
+    let first = Loggers::new(&first, Box::new(|_| ())).targets();
+    let (filter, handle) = reload::Layer::new(first.clone());
+    let json = std::env::var("OTTLA_LOG_FORMAT").is_ok_and(|format| format == "json");
+    let plain = fmt::layer().with_ansi(std::io::stdout().is_terminal());
+    let lines = if json { fmt::layer().json().boxed() } else { plain.boxed() };
+    tracing_subscriber::registry().with(filter).with(lines).init();
+    if let Err(error) = levels {
+        warn!(%error, "OTTLA_LOG has no effect");
     }
+    let apply = move |targets| {
+        if let Err(error) = handle.reload(targets) {
+            warn!(%error, "levels of loggers cannot be changed");
+        }
+    };
+    Arc::new(Loggers::new(&first, Box::new(apply)))
 }

@@ -20,6 +20,7 @@ mod idempotence;
 mod keys;
 mod kill_nine;
 mod log_start;
+mod loggers;
 mod long_poll;
 mod metrics;
 mod pipelining;

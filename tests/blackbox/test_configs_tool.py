@@ -1,6 +1,7 @@
 """Apache's kafka-configs on a topic and on the broker."""
 
 import apache
+import pytest
 
 
 def test_topic_config_is_set_described_and_reset(bootstrap, name):
@@ -19,3 +20,15 @@ def test_every_broker_config_is_listed(bootstrap):
     described = apache.configs(bootstrap, "--entity-type", "brokers", "--entity-name", "1", "--describe", "--all")
     for key in ("node.id=1", "log.dirs=", "num.io.threads=", "log.retention.hours="):
         assert f"  {key}" in described, key
+
+
+@pytest.mark.ours
+def test_levels_of_loggers_change_at_once(node, bootstrap):
+    loggers = ["--entity-type", "broker-loggers", "--entity-name", "1"]
+    net = "ottla_broker.net"
+    assert f"{net}=INFO" in apache.configs(bootstrap, *loggers, "--describe")
+    apache.configs(bootstrap, *loggers, "--alter", "--add-config", f"{net}=DEBUG")
+    assert f"{net}=DEBUG" in apache.configs(bootstrap, *loggers, "--describe")
+    assert "DEBUG ottla_broker::net" in node.tail(200), "connections come and go"
+    apache.configs(bootstrap, *loggers, "--alter", "--delete-config", net)
+    assert f"{net}=INFO" in apache.configs(bootstrap, *loggers, "--describe")

@@ -21,6 +21,19 @@ def test_quotas_are_set_described_and_removed(bootstrap, name):
         assert "byte_rate" not in quotas(bootstrap, *entity, "--describe")
 
 
+def test_quotas_of_requests_changes_and_connections(bootstrap, name):
+    client = ["--entity-type", "clients", "--entity-name", name]
+    rates = {"request_percentage": "150.5", "controller_mutation_rate": "2.5"}
+    quotas(bootstrap, *client, "--alter", "--add-config", ",".join(f"{key}={value}" for key, value in rates.items()))
+    described = quotas(bootstrap, *client, "--describe")
+    assert all(f"{key}={value}" in described for key, value in rates.items()), described
+    quotas(bootstrap, *client, "--alter", "--delete-config", ",".join(rates))
+    address = ["--entity-type", "ips", "--entity-name", "127.0.0.77"]
+    quotas(bootstrap, *address, "--alter", "--add-config", "connection_creation_rate=5")
+    assert "connection_creation_rate=5.0" in quotas(bootstrap, *address, "--describe")
+    quotas(bootstrap, *address, "--alter", "--delete-config", "connection_creation_rate")
+
+
 def test_a_producer_is_held_to_its_quota(bootstrap, name):
     apache.topics(bootstrap, "--create", "--topic", name)
     client = ["--entity-type", "clients", "--entity-name", name]

@@ -1,13 +1,15 @@
 //! AlterClientQuotas (49): asks the controller, and answers once the quotas are in effect here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ottla_wire::ErrorCode;
 use ottla_wire::messages::{AlterClientQuotasRequest, AlterClientQuotasResponse};
+use ottla_wire::{ErrorCode, Str};
 
 use super::RequestContext;
 use crate::broker::Broker;
 use crate::controller::{TopicError, refused_quotas};
+use crate::quota;
 use crate::security::{Operation, Resource};
 
 /// Sets and removes quotas, entity by entity.
@@ -20,7 +22,21 @@ pub async fn handle(
         let code = ErrorCode::ClusterAuthorizationFailed;
         return refused_quotas(&request, &TopicError { code, message: code.to_string().into() });
     }
-    let response = broker.controller.alter_client_quotas(request).await;
+    let unknown = unknown_hosts(&request).await;
+    let response = broker.controller.alter_client_quotas(request, unknown).await;
     broker.catch_up().await;
     response
+}
+
+/// Hosts without an address. Waits for the name server, which the controller must not.
+async fn unknown_hosts(request: &AlterClientQuotasRequest) -> BTreeSet<Str> {
+    let parts = request.entries.iter().flat_map(|entry| &entry.entity);
+    let hosts = parts.filter(|part| &*part.entity_type == "ip").filter_map(|part| part.entity_name.clone());
+    let hosts: BTreeSet<Str> = hosts.collect();
+    if hosts.is_empty() {
+        return hosts;
+    }
+    let unknown = |host: &Str| !host.is_empty() && quota::addresses_of(host).is_empty();
+    let resolve = move || hosts.into_iter().filter(unknown).collect();
+    tokio::task::spawn_blocking(resolve).await.unwrap_or_default()
 }

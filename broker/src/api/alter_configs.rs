@@ -2,32 +2,42 @@
 
 use std::sync::Arc;
 
+use ottla_wire::messages::alter_configs_request::AlterConfigsResource;
 use ottla_wire::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
 use super::RequestContext;
-use super::altered_resource::refusal;
+use super::altered_resource::{refusal, warn_of_idle};
 use crate::broker::Broker;
 use crate::controller::refused_replacement;
 
-/// Replaces the configs of the resources that the principal may alter.
+/// Replaces the configs of the resources that the principal may alter; answers in the order of the request.
 pub async fn handle(
     broker: &Arc<Broker>,
     context: &RequestContext,
     mut request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
-    let mut refused = Vec::new();
-    let mut allowed = Vec::new();
-    for resource in std::mem::take(&mut request.resources) {
+    let resources = std::mem::take(&mut request.resources);
+    let mut fates = Vec::with_capacity(resources.len());
+    for resource in &resources {
         let id = (resource.resource_type, &*resource.resource_name);
         let configs = resource.configs.iter().map(|config| (&config.name, &config.value));
-        match refusal(broker, context, id, configs).await {
-            None => allowed.push(resource),
-            Some(error) => refused.push(refused_replacement(&resource, Some(&error))),
-        }
+        let refused = refusal(broker, context, id, configs).await;
+        fates.push(refused.map(|error| refused_replacement(resource, Some(&error))));
     }
-    request.resources = allowed;
-    let mut response = broker.controller.alter_configs(request).await;
+    let decided =
+        |(resource, fate): (&AlterConfigsResource, &Option<_>)| fate.is_none().then(|| resource.clone());
+    request.resources = resources.iter().zip(&fates).filter_map(decided).collect();
+    let validate_only = request.validate_only;
+    let mut decided = broker.controller.alter_configs(request).await.responses.into_iter();
     broker.catch_up().await;
-    response.responses.extend(refused);
-    response
+    let mut responses = Vec::with_capacity(resources.len());
+    for (resource, fate) in resources.iter().zip(fates) {
+        let Some(response) = fate.or_else(|| decided.next()) else { continue };
+        if response.error_code == 0 && !validate_only {
+            let set = resource.configs.iter().map(|config| &config.name);
+            warn_of_idle(resource.resource_type, &resource.resource_name, set);
+        }
+        responses.push(response);
+    }
+    AlterConfigsResponse { responses, ..Default::default() }
 }

@@ -1,11 +1,13 @@
-//! What AlterConfigs and IncrementalAlterConfigs refuse before the controller is asked.
+//! What AlterConfigs and IncrementalAlterConfigs refuse before the controller is asked, and warn of afterwards.
 
 use ottla_quorum::image::resource_type;
 use ottla_wire::{ErrorCode, Str};
+use tracing::warn;
 
 use super::RequestContext;
 use crate::broker::Broker;
 use crate::config::Config;
+use crate::config::keys::{self, Scope, Status};
 use crate::controller::TopicError;
 use crate::net::ConnectionLimits;
 use crate::security::{Operation, Resource};
@@ -32,6 +34,19 @@ pub(super) async fn refusal<'a>(
     let value = value.as_ref().filter(|_| resource_type == resource_type::BROKER)?;
     let message = Str::from(unknown_host(value).await?);
     Some(TopicError { code: ErrorCode::InvalidRequest, message })
+}
+
+/// Says which of the keys that were set drive nothing here.
+pub(super) fn warn_of_idle<'a>(resource_type: i8, resource: &str, keys: impl Iterator<Item = &'a Str>) {
+    let scope = match resource_type {
+        resource_type::TOPIC => Scope::Topic,
+        resource_type::BROKER => Scope::Broker,
+        _ => return,
+    };
+    let idle = |name: &&Str| keys::find(scope, name).is_none_or(|key| key.status == Status::NoEffect);
+    for key in keys.filter(idle) {
+        warn!(%resource, "{key} has no effect");
+    }
 }
 
 /// A host without an address in a broker's limits of connections. Waits for the name server, which the controller must

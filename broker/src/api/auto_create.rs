@@ -11,6 +11,7 @@ use tracing::{debug, info};
 use super::RequestContext;
 use crate::broker::Broker;
 use crate::group::offsets_topic;
+use crate::quota::MutationQuota;
 use crate::security::{Operation, Resource};
 
 /// The topic of committed offsets.
@@ -32,7 +33,8 @@ pub async fn create(
     let mut refused: Vec<_> =
         forbidden.into_iter().map(|name| (name, ErrorCode::TopicAuthorizationFailed)).collect();
     let waiting: Vec<Str> = allowed.clone();
-    let creation = tokio::spawn(create_allowed(Arc::clone(broker), allowed));
+    let quota = broker.quotas.mutations(&context.principal.name, context.client(), true);
+    let creation = tokio::spawn(create_allowed(Arc::clone(broker), allowed, quota));
     match tokio::time::timeout(PATIENCE, creation).await {
         Ok(Ok(failed)) => refused.extend(failed),
         _ => refused.extend(waiting.into_iter().map(|name| (name, ErrorCode::LeaderNotAvailable))),
@@ -40,16 +42,20 @@ pub async fn create(
     refused
 }
 
-async fn create_allowed(broker: Arc<Broker>, names: Vec<Str>) -> Vec<(Str, ErrorCode)> {
+async fn create_allowed(broker: Arc<Broker>, names: Vec<Str>, quota: MutationQuota) -> Vec<(Str, ErrorCode)> {
     let topics = names.iter().map(|name| creatable(&broker, name)).collect();
     let request = CreateTopicsRequest { topics, timeout_ms: 30_000, ..Default::default() };
-    let response = broker.controller.create_topics(request).await;
+    let response = broker.controller.create_topics(request, quota).await;
     broker.catch_up().await;
     let mut refused = Vec::new();
     for topic in response.topics {
         match ErrorCode::try_from(topic.error_code).unwrap_or(ErrorCode::UnknownServerError) {
             ErrorCode::None => info!(topic = %topic.name, "topic created on first use"),
             ErrorCode::TopicAlreadyExists => {}
+            // Clients ask again; the error itself is not for them.
+            ErrorCode::ThrottlingQuotaExceeded => {
+                refused.push((topic.name, ErrorCode::UnknownTopicOrPartition));
+            }
             error => {
                 debug!(topic = %topic.name, %error, "topic not created on first use");
                 refused.push((topic.name, error));

@@ -4,7 +4,7 @@ use futures::future::BoxFuture;
 use ottla_wire::{ApiKey, DecodeError, Decoder, EncodeError, ErrorCode, Message, Request};
 
 use super::RequestContext;
-use crate::net::{Answer, Response, Share};
+use crate::net::{Answer, Payer, Response, Share};
 use crate::telemetry::Timing;
 
 /// Why a request ends its connection instead of being answered.
@@ -62,6 +62,8 @@ pub(crate) struct Call {
     pub(crate) context: RequestContext,
     pub(super) timing: Timing,
     pub(super) share: Option<Share>,
+    /// Whether time for its response is counted.
+    pub(super) counted: bool,
 }
 
 impl Call {
@@ -80,8 +82,13 @@ impl Call {
     /// Header and body of the response; the request's memory is free from here on.
     pub(crate) fn encode<M: Message>(mut self, response: &M) -> Result<Response, Refusal> {
         self.share = None;
-        let version = self.context.api_version;
-        encode(self.api, self.context.correlation_id, response, version, self.timing)
+        let (version, correlation_id) = (self.context.api_version, self.context.correlation_id);
+        let mut response = encode(self.api, correlation_id, response, version, self.timing)?;
+        response.payer = self.counted.then(|| {
+            let RequestContext { principal, client_id, .. } = self.context;
+            Payer { user: principal.name, client: client_id.unwrap_or_default() }
+        });
+        Ok(response)
     }
 }
 
@@ -94,5 +101,5 @@ pub(super) fn encode<M: Message>(
 ) -> Result<Response, Refusal> {
     let parts = ottla_wire::encode_response(response, api, version, correlation_id)
         .map_err(|reason| Refusal::Unencodable { api, version, reason })?;
-    Ok(Response { parts, timing })
+    Ok(Response { parts, timing, payer: None })
 }

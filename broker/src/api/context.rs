@@ -1,11 +1,12 @@
 //! What a handler knows about the request beside its body.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use ottla_wire::Str;
 
 use crate::config::ListenerName;
-use crate::quota::Mute;
+use crate::quota::{MutationQuota, Mute, Quotas};
 use crate::security::Principal;
 
 /// One request's envelope: header and connection.
@@ -27,4 +28,22 @@ pub struct RequestContext {
     pub client_host: Str,
     /// Keeps the connection from being read for a while.
     pub mute: Mute,
+}
+
+impl RequestContext {
+    /// What the client calls itself, empty if nothing.
+    pub fn client(&self) -> &str {
+        self.client_id.as_deref().unwrap_or_default()
+    }
+
+    /// The client's quota of changes to topics, strict from a version on.
+    pub fn mutations(&self, quotas: &Quotas, strict_from: i16) -> MutationQuota {
+        quotas.mutations(&self.principal.name, self.client(), self.api_version >= strict_from)
+    }
+
+    /// Counts time that a thread had for the request; how long the client is throttled for it, in ms.
+    pub fn throttle_time(&self, quotas: &Quotas, spent: Duration) -> i32 {
+        let pause = quotas.record_time(&self.principal.name, self.client(), spent, Instant::now());
+        self.mute.pause(pause)
+    }
 }

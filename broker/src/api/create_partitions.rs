@@ -1,6 +1,7 @@
 //! CreatePartitions (37): asks the controller, and answers once the new partitions are in effect here.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ottla_wire::messages::create_partitions_response::CreatePartitionsTopicResult;
 use ottla_wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
@@ -9,6 +10,9 @@ use ottla_wire::{ErrorCode, Str};
 use super::RequestContext;
 use crate::broker::Broker;
 use crate::security::{Operation, Resource};
+
+/// First version that knows the error for a quota that is used up; before, clients are only slowed down.
+const KNOWS_QUOTA: i16 = 3;
 
 /// Grows the topics that the principal may alter.
 pub async fn handle(
@@ -24,8 +28,10 @@ pub async fn handle(
         }
         allowed
     });
-    let mut response = broker.controller.create_partitions(request).await;
+    let quota = context.mutations(&broker.quotas, KNOWS_QUOTA);
+    let mut response = broker.controller.create_partitions(request, quota.clone()).await;
     broker.catch_up().await;
+    response.throttle_time_ms = context.mute.pause(quota.pause(Instant::now()));
     response.results.extend(forbidden);
     response
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ottla_wire::messages::create_topics_response::CreatableTopicResult;
 use ottla_wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
@@ -11,6 +12,9 @@ use super::RequestContext;
 use crate::broker::Broker;
 use crate::security::{Operation, Resource};
 
+/// First version that knows the error for a quota that is used up; before, clients are only slowed down.
+const KNOWS_QUOTA: i16 = 6;
+
 /// Creates the topics that the principal may create.
 pub async fn handle(
     broker: &Arc<Broker>,
@@ -18,8 +22,10 @@ pub async fn handle(
     mut request: CreateTopicsRequest,
 ) -> CreateTopicsResponse {
     let forbidden = take_forbidden(broker, context, &mut request);
-    let mut response = broker.controller.create_topics(request).await;
+    let quota = context.mutations(&broker.quotas, KNOWS_QUOTA);
+    let mut response = broker.controller.create_topics(request, quota.clone()).await;
     broker.catch_up().await;
+    response.throttle_time_ms = context.mute.pause(quota.pause(Instant::now()));
     for topic in &mut response.topics {
         hide_configs(broker, context, topic);
     }

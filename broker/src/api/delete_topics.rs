@@ -1,6 +1,7 @@
 //! DeleteTopics (20): asks the controller, and answers once the partitions are gone here.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ottla_wire::messages::delete_topics_request::DeleteTopicState;
 use ottla_wire::messages::delete_topics_response::DeletableTopicResult;
@@ -11,6 +12,8 @@ use super::RequestContext;
 use crate::broker::Broker;
 use crate::security::{Operation, Resource};
 
+/// First version that knows the error for a quota that is used up; before, clients are only slowed down.
+const KNOWS_QUOTA: i16 = 5;
 /// First version that knows the error for deletion being disabled.
 const KNOWS_DISABLED: i16 = 3;
 
@@ -21,8 +24,10 @@ pub async fn handle(
     mut request: DeleteTopicsRequest,
 ) -> DeleteTopicsResponse {
     let forbidden = take_forbidden(broker, context, &mut request);
-    let mut response = broker.controller.delete_topics(request).await;
+    let quota = context.mutations(&broker.quotas, KNOWS_QUOTA);
+    let mut response = broker.controller.delete_topics(request, quota.clone()).await;
     broker.catch_up().await;
+    response.throttle_time_ms = context.mute.pause(quota.pause(Instant::now()));
     response.responses.extend(forbidden);
     if context.api_version < KNOWS_DISABLED {
         for topic in &mut response.responses {

@@ -9,7 +9,7 @@ use ottla_wire::messages::describe_configs_response::{
 use ottla_wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use ottla_wire::{ErrorCode, Str};
 
-use super::RequestContext;
+use super::{RequestContext, logger_levels, repeats};
 use crate::broker::Broker;
 use crate::config::keys::{self, Key, Scope, UpdateMode, Visibility};
 use crate::config::{
@@ -17,6 +17,7 @@ use crate::config::{
 };
 use crate::controller::check_topic_name;
 use crate::security::{Action, Operation, Resource};
+use crate::telemetry::loggers::Loggers;
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -26,8 +27,9 @@ const BROKER_LOGGER: i8 = 8;
 pub async fn handle(
     broker: &Arc<Broker>,
     context: &RequestContext,
-    request: DescribeConfigsRequest,
+    mut request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
+    repeats::bound(&mut request.resources, |it| Some((it.resource_type, it.resource_name.clone())));
     let image = broker.image();
     let (own, cluster) = (image.configs.broker(broker.node_id), image.configs.default_broker());
     let topic = |name: &str| {
@@ -42,7 +44,8 @@ pub async fn handle(
         broker.authoriser.allows(context, Action { operation: Operation::DescribeConfigs, resource })
     };
     let layers = BrokerLayers { broker: &*own, cluster: &*cluster, fixed: &broker.config.settings };
-    describe(&View { node_id: broker.node_id, layers, topic: &topic, allowed: &allowed }, &request)
+    let (node_id, loggers) = (broker.node_id, &broker.loggers);
+    describe(&View { node_id, layers, topic: &topic, loggers, allowed: &allowed }, &request)
 }
 
 /// Where the answers come from.
@@ -53,6 +56,8 @@ struct View<'a> {
     layers: BrokerLayers<'a>,
     /// The configs of a topic; `None` if there is no such topic.
     topic: &'a dyn Fn(&str) -> Option<Arc<dyn Lookup>>,
+    /// Its loggers.
+    loggers: &'a Loggers,
     /// Whether the client may see the resource.
     allowed: &'a dyn Fn(&DescribeConfigsResource) -> bool,
 }
@@ -107,7 +112,9 @@ fn describe_resource(
             Ok(id) => invalid(format!("broker {id} was asked for, this is broker {}", view.node_id)),
             Err(_) => invalid(format!("{:?} is no broker id", &*resource.resource_name)),
         },
-        BROKER_LOGGER => invalid("the levels of this broker's loggers cannot be described yet".into()),
+        BROKER_LOGGER => logger_levels::check_node(&resource.resource_name, view.node_id)
+            .map(|()| logger_levels::describe(view.loggers, |name| asked.wants(name)))
+            .map_err(|error| Refusal(error.code, error.message.to_string())),
         other => invalid(format!("resources of type {other} have no configs here")),
     }
 }

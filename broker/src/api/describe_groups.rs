@@ -9,8 +9,8 @@ use ottla_wire::messages::describe_groups_response::{
 };
 use ottla_wire::{ErrorCode, Str};
 
-use super::RequestContext;
 use super::operations::of_group;
+use super::{RequestContext, repeats};
 use crate::broker::Broker;
 use crate::group::classic::State;
 use crate::group::record::owned;
@@ -24,8 +24,9 @@ const GROUP_ID_NOT_FOUND: i16 = 6;
 pub async fn handle(
     broker: &Arc<Broker>,
     context: &RequestContext,
-    request: DescribeGroupsRequest,
+    mut request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
+    repeats::bound(&mut request.groups, |group| Some(group.clone()));
     let described = request.groups.iter().map(|group| describe(broker, context, group));
     let mut groups = join_all(described).await;
     if request.include_authorized_operations {

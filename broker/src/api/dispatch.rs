@@ -8,12 +8,26 @@ use ottla_wire::{ApiKey, Decoder, ErrorCode};
 use super::call::{Call, Handling, encode};
 use super::{Refusal, RequestContext};
 use crate::broker::Broker;
-use crate::net::{Answer, Frame, Peer};
+use crate::net::{Answer, Frame, Peer, timed};
 use crate::security::{Action, Operation, Resource};
 use crate::telemetry::Timing;
 
+/// Adds the pause for the request's own time to a response; some have no field for it, and Fetch sees to it itself.
+macro_rules! throttled {
+    ($call:ident, $broker:ident, $response:ident, $spent:ident, itself) => {
+        let _ = $spent;
+    };
+    ($call:ident, $broker:ident, $response:ident, $spent:ident, silently) => {
+        $call.context.throttle_time(&$broker.quotas, $spent);
+    };
+    ($call:ident, $broker:ident, $response:ident, $spent:ident,) => {
+        let pause = $call.context.throttle_time(&$broker.quotas, $spent);
+        $response.throttle_time_ms = $response.throttle_time_ms.max(pause);
+    };
+}
+
 macro_rules! apis {
-    ($($api:ident: $request:ident => $module:ident),+ $(,)?) => {
+    ($($api:ident: $request:ident => $module:ident $($how:ident)?),+ $(,)?) => {
         /// The APIs that are served, each in all its stable versions.
         pub const SERVED: &[ApiKey] = &[ApiKey::Produce, $(ApiKey::$api),+];
 
@@ -23,7 +37,10 @@ macro_rules! apis {
                 $(ApiKey::$api => {
                     let request = call.decode::<messages::$request>(body)?;
                     Ok(Box::pin(async move {
-                        let response = super::$module::handle(&broker, &call.context, request).await;
+                        let handled = timed(super::$module::handle(&broker, &call.context, request));
+                        #[allow(unused_mut, reason = "without the field it is sent as it is")]
+                        let (mut response, spent) = handled.await;
+                        throttled!(call, broker, response, spent, $($how)?);
                         call.encode(&response).map(Answer::Now)
                     }))
                 })+
@@ -34,7 +51,7 @@ macro_rules! apis {
 }
 
 apis! {
-    Fetch: FetchRequest => fetch,
+    Fetch: FetchRequest => fetch itself,
     ListOffsets: ListOffsetsRequest => list_offsets,
     Metadata: MetadataRequest => metadata,
     OffsetCommit: OffsetCommitRequest => offset_commit,
@@ -60,7 +77,7 @@ apis! {
     OffsetDelete: OffsetDeleteRequest => offset_delete,
     DescribeClientQuotas: DescribeClientQuotasRequest => describe_client_quotas,
     AlterClientQuotas: AlterClientQuotasRequest => alter_client_quotas,
-    DescribeQuorum: DescribeQuorumRequest => describe_quorum,
+    DescribeQuorum: DescribeQuorumRequest => describe_quorum silently,
     UpdateFeatures: UpdateFeaturesRequest => update_features,
     DescribeCluster: DescribeClusterRequest => describe_cluster,
     DescribeConfigs: DescribeConfigsRequest => describe_configs,
@@ -100,7 +117,8 @@ pub(crate) fn start(broker: &Arc<Broker>, peer: &Peer, frame: Frame) -> Result<H
     if !broker.authoriser.allows(&context, action) {
         return Err(Refusal::Unauthorised(api));
     }
-    route(Arc::clone(broker), Call { api, context, timing, share: frame.share }, decoder)
+    let counted = broker.quotas.limits_time();
+    route(Arc::clone(broker), Call { api, context, timing, share: frame.share, counted }, decoder)
 }
 
 /// The answer to a version that we do not know, in version 0, which every client reads (KIP-511).

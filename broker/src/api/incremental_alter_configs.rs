@@ -3,58 +3,66 @@
 use std::sync::Arc;
 
 use ottla_quorum::image::resource_type;
-use ottla_wire::Str;
+use ottla_wire::ErrorCode;
 use ottla_wire::messages::incremental_alter_configs_request::AlterConfigsResource;
-use ottla_wire::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use ottla_wire::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
-use tracing::warn;
 
-use super::RequestContext;
-use super::altered_resource::refusal;
+use super::altered_resource::{refusal, warn_of_idle};
+use super::{RequestContext, logger_levels};
 use crate::broker::Broker;
-use crate::config::keys::{self, Scope, Status};
-use crate::controller::refused_change;
+use crate::controller::{TopicError, refused_change, twice};
 
-/// Changes the configs of the resources that the principal may alter.
+/// Changes the configs of the resources that the principal may alter; answers in the order of the request.
 pub async fn handle(
     broker: &Arc<Broker>,
     context: &RequestContext,
     mut request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    let mut refused = Vec::new();
-    let mut allowed = Vec::new();
-    for resource in std::mem::take(&mut request.resources) {
+    let resources = std::mem::take(&mut request.resources);
+    let twice = twice(resources.iter().map(|it| (it.resource_type, &it.resource_name)));
+    let mut fates = Vec::with_capacity(resources.len());
+    for resource in &resources {
         let id = (resource.resource_type, &*resource.resource_name);
         let configs = resource.configs.iter().map(|config| (&config.name, &config.value));
-        match refusal(broker, context, id, configs).await {
-            None => allowed.push(resource),
-            Some(error) => refused.push(refused_change(&resource, Some(&error))),
-        }
+        let refused = refusal(broker, context, id, configs).await;
+        fates.push(match refused {
+            Some(error) => Some(refused_change(resource, Some(&error))),
+            // Levels belong to this node alone: the controller knows nothing of them.
+            None if resource.resource_type == resource_type::BROKER_LOGGER => {
+                let is_twice = twice.contains(&(resource.resource_type, &resource.resource_name));
+                let error = alter_loggers(broker, resource, is_twice, request.validate_only).err();
+                Some(refused_change(resource, error.as_ref()))
+            }
+            None => None,
+        });
     }
-    request.resources = allowed;
-    let without_effect = without_effect(&request);
-    let mut response = broker.controller.incremental_alter_configs(request).await;
+    let decided =
+        |(resource, fate): (&AlterConfigsResource, &Option<_>)| fate.is_none().then(|| resource.clone());
+    request.resources = resources.iter().zip(&fates).filter_map(decided).collect();
+    let validate_only = request.validate_only;
+    let mut decided = broker.controller.incremental_alter_configs(request).await.responses.into_iter();
     broker.catch_up().await;
-    for (resource, key) in without_effect {
-        let changed = |it: &AlterConfigsResourceResponse| {
-            it.error_code == 0 && (it.resource_type, &it.resource_name) == (resource.0, &resource.1)
-        };
-        if response.responses.iter().any(changed) {
-            warn!(resource = %resource.1, "{key} has no effect");
+    let mut responses = Vec::with_capacity(resources.len());
+    for (resource, fate) in resources.iter().zip(fates) {
+        let Some(response) = fate.or_else(|| decided.next()) else { continue };
+        if response.error_code == 0 && !validate_only {
+            let set = resource.configs.iter().filter(|change| change.value.is_some());
+            warn_of_idle(resource.resource_type, &resource.resource_name, set.map(|change| &change.name));
         }
+        responses.push(response);
     }
-    response.responses.extend(refused);
-    response
+    IncrementalAlterConfigsResponse { responses, ..Default::default() }
 }
 
-/// Keys that are set and drive nothing here, each with its resource.
-fn without_effect(request: &IncrementalAlterConfigsRequest) -> Vec<((i8, Str), Str)> {
-    let of = |resource: &AlterConfigsResource| {
-        let scope = if resource.resource_type == resource_type::TOPIC { Scope::Topic } else { Scope::Broker };
-        let id = (resource.resource_type, resource.resource_name.clone());
-        let idle = |name: &Str| keys::find(scope, name).is_none_or(|key| key.status == Status::NoEffect);
-        let set = resource.configs.iter().filter(|change| change.value.is_some());
-        set.map(|change| change.name.clone()).filter(idle).map(|name| (id.clone(), name)).collect::<Vec<_>>()
-    };
-    if request.validate_only { Vec::new() } else { request.resources.iter().flat_map(of).collect() }
+fn alter_loggers(
+    broker: &Broker,
+    resource: &AlterConfigsResource,
+    is_twice: bool,
+    validate_only: bool,
+) -> Result<(), TopicError> {
+    if is_twice {
+        return Err(TopicError::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."));
+    }
+    logger_levels::check_node(&resource.resource_name, broker.node_id)?;
+    logger_levels::alter(&broker.loggers, &resource.configs, validate_only)
 }

@@ -37,7 +37,7 @@ pub async fn handle(
         return respond(&request, &refused(&request, ErrorCode::GroupAuthorizationFailed));
     }
     let image = broker.image();
-    // Of a topic about which nothing is said nothing is answered.
+    // Of a topic that is there, and about which nothing is said, nothing is answered.
     request
         .topics
         .retain(|topic| !topic.partitions.is_empty() || find_topic(broker, context, &image, topic).is_err());
@@ -144,14 +144,18 @@ fn refused(request: &OffsetCommitRequest, error: ErrorCode) -> Vec<Entry> {
 }
 
 fn respond(request: &OffsetCommitRequest, entries: &[Entry]) -> OffsetCommitResponse {
-    let topic = |(index, topic): (usize, &OffsetCommitRequestTopic)| OffsetCommitResponseTopic {
-        name: topic.name.clone(),
-        topic_id: topic.topic_id,
-        partitions: entries.iter().filter(|entry| entry.topic == index).map(partition).collect(),
-        ..Default::default()
+    // Entries are in the order of the topics.
+    let mut entries = entries.iter().peekable();
+    let topic = |(index, topic): (usize, &OffsetCommitRequestTopic)| {
+        let own = std::iter::from_fn(|| entries.next_if(|entry| entry.topic == index));
+        OffsetCommitResponseTopic {
+            name: topic.name.clone(),
+            topic_id: topic.topic_id,
+            partitions: own.map(partition).collect(),
+            ..Default::default()
+        }
     };
-    let asked = request.topics.iter().enumerate().filter(|(_, topic)| !topic.partitions.is_empty());
-    let topics = asked.map(topic).collect();
+    let topics = request.topics.iter().enumerate().map(topic).collect();
     OffsetCommitResponse { topics, ..Default::default() }
 }
 

@@ -13,7 +13,7 @@ use ottla_wire::messages::offset_fetch_response::{
 };
 use ottla_wire::{ErrorCode, Str, Uuid};
 
-use super::RequestContext;
+use super::{RequestContext, repeats};
 use crate::broker::Broker;
 use crate::group::record::owned;
 use crate::group::shard::{Fetch, FetchedOffset, FetchedTopic, Request, ShardAnswer, WantedTopic};
@@ -33,8 +33,9 @@ const NO_OFFSET: i64 = -1;
 pub async fn handle(
     broker: &Arc<Broker>,
     context: &RequestContext,
-    request: OffsetFetchRequest,
+    mut request: OffsetFetchRequest,
 ) -> OffsetFetchResponse {
+    repeats::bound(&mut request.groups, |group| group.topics.is_none().then(|| group.group_id.clone()));
     let stable = request.require_stable;
     if context.api_version >= MANY_GROUPS {
         let groups = request.groups.iter().map(|group| fetch_group(broker, context, group, stable));

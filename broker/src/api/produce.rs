@@ -39,11 +39,14 @@ const ADMIN_CLIENT: &str = "__admin_client";
 pub(super) fn start(broker: Arc<Broker>, call: Call, body: Decoder) -> Result<Handling, Refusal> {
     let request = call.decode::<ProduceRequest>(body)?;
     Ok(Box::pin(async move {
+        let began = std::time::Instant::now();
         let mut production = Production::begin(&broker, &call.context, request);
         production.throttle_time_ms = throttle(&broker, &call.context, call.size());
         if production.acks == Some(RequiredAcks::None) {
             return production.unacknowledged();
         }
+        let pause = call.context.throttle_time(&broker.quotas, began.elapsed());
+        production.throttle_time_ms = production.throttle_time_ms.max(pause);
         if !production.is_waiting() {
             let response = production.response(&broker, &call.context);
             return call.encode(&response).map(Answer::Now);

@@ -34,6 +34,7 @@ use crate::quota::Quotas;
 use crate::security::AllowAll;
 use crate::storage::{self, Directories, FileSystem, StorageError};
 use crate::telemetry::Metrics;
+use crate::telemetry::loggers::Loggers;
 
 /// `queued.max.request.bytes` when it is not set, in bytes: two of the largest requests.
 const DEFAULT_BUDGET: usize = 256 << 20;
@@ -106,6 +107,18 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
 /// # Errors
 /// As [`start`].
 pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Node, StartError> {
+    begin(config, disk, Arc::default()).await
+}
+
+/// As [`start`], with loggers whose levels somebody follows.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(config: Config, loggers: Arc<Loggers>) -> Result<Node, StartError> {
+    begin(config, Arc::new(StdDisk), loggers).await
+}
+
+async fn begin(config: Config, disk: Arc<dyn Disk>, loggers: Arc<Loggers>) -> Result<Node, StartError> {
     let config = Arc::new(config);
     check_hosts(&config).await?;
     let ground = prepare(&config, &disk)?;
@@ -113,7 +126,7 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Node, Start
     let http = admin::bind(config.http.as_ref()).await.map_err(StartError::Http)?;
     let settings = ControllerSettings { config: Arc::clone(&config), identity: ground.identity.clone() };
     let controller = ControllerHandle::start(settings, Arc::clone(&disk))?;
-    let started = serve(&config, &*disk, ground, controller.clone(), listeners, http).await;
+    let started = serve(&config, &*disk, ground, controller.clone(), listeners, http, loggers).await;
     if started.is_err() {
         // Another attempt must not find the metadata log in use. Why this one failed says more than how it ended.
         drop(controller.stop().await);
@@ -138,6 +151,7 @@ async fn serve(
     controller: ControllerHandle,
     listeners: Vec<Listener>,
     http: Option<tokio::net::TcpListener>,
+    loggers: Arc<Loggers>,
 ) -> Result<Node, StartError> {
     let began = Instant::now();
     let Ground { mut found, identity, directories, file_systems, failures } = ground;
@@ -145,7 +159,7 @@ async fn serve(
     found.complete(disk)?;
     let broker_epoch =
         controller.register_broker(registration(config, &identity, &directories, &listeners)).await?;
-    let broker = assemble(config, &identity, directories, controller).await?;
+    let broker = assemble(config, &identity, directories, controller, loggers).await?;
     file_systems.iter().for_each(|file_system| file_system.look());
 
     let node = Node {
@@ -272,21 +286,23 @@ async fn assemble(
     identity: &ControllerIdentity,
     directories: Vec<Arc<LogDirectory>>,
     controller: ControllerHandle,
+    loggers: Arc<Loggers>,
 ) -> Result<Arc<Broker>, StartError> {
     let image = controller.image();
     let (loading, placed) = (Arc::clone(config), Arc::clone(&image));
+    let quotas = Quotas::new(&config.quotas);
     let load = move || {
         let now = current_config(&loading, &placed);
-        Ok::<_, LogError>((load(loading, directories, &placed)?, now))
+        quotas.set(&placed.security);
+        Ok::<_, LogError>((load(loading, directories, &placed)?, now, quotas))
     };
-    let (partitions, now) = tokio::task::spawn_blocking(load).await.map_err(std::io::Error::other)??;
+    let (partitions, now, quotas) =
+        tokio::task::spawn_blocking(load).await.map_err(std::io::Error::other)??;
     let cleaner = LogCleaner::new(Arc::clone(&partitions), now.cleaner.clone());
     let groups = Coordinator::new(config, Arc::clone(&partitions));
     groups.apply(&MetadataImage::default(), &image);
     let slots = usize::try_from(config.fetch.session_slots).unwrap_or(0);
     let seed = u64::from_be_bytes(*identity.incarnation_id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
-    let quotas = Quotas::default();
-    quotas.set(&image.security);
     Ok(Arc::new(Broker {
         config: Arc::clone(config),
         cluster_id: identity.cluster_id.clone(),
@@ -299,6 +315,7 @@ async fn assemble(
         groups,
         producer_ids: ProducerIds::default(),
         quotas,
+        loggers,
         metrics: Metrics::default(),
         authoriser: Arc::new(AllowAll),
         stopping: CancellationToken::new(),

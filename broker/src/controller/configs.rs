@@ -71,7 +71,7 @@ pub(crate) fn refuse_all(
 }
 
 /// Those of a request's resources, by type and name, that it has more than once.
-pub(super) fn twice<'a>(resources: impl Iterator<Item = (i8, &'a Str)>) -> BTreeSet<(i8, &'a Str)> {
+pub(crate) fn twice<'a>(resources: impl Iterator<Item = (i8, &'a Str)>) -> BTreeSet<(i8, &'a Str)> {
     let mut seen = BTreeSet::new();
     resources.filter(|id| !seen.insert(*id)).collect()
 }
@@ -128,7 +128,8 @@ pub(super) fn target(image: &MetadataImage, kind: i8, name: &Str) -> Result<Targ
     }
 }
 
-fn check_operations(changes: &[AlterableConfig]) -> Result<(), TopicError> {
+/// That a resource's changes are such, each with what it needs, and no key twice.
+pub(crate) fn check_operations(changes: &[AlterableConfig]) -> Result<(), TopicError> {
     let invalid = |message: String| Err(TopicError::new(ErrorCode::InvalidRequest, message));
     let mut seen = BTreeSet::new();
     if changes.iter().any(|change| !seen.insert(&change.name)) {

@@ -1,8 +1,10 @@
 //! The way to the controller: ask it, and read the image that it published.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use ottla_log::disk::Disk;
@@ -14,7 +16,7 @@ use ottla_wire::messages::{
     IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, UpdateFeaturesRequest,
     UpdateFeaturesResponse,
 };
-use ottla_wire::{ErrorCode, Uuid};
+use ottla_wire::{ErrorCode, Str, Uuid};
 use tokio::sync::{oneshot, watch};
 
 use super::registration::{self, BrokerRegistration};
@@ -25,6 +27,7 @@ use super::{
     ControllerError, Placement, ProducerIdBlock, TopicError, configs, describe, directories, features,
     producer_ids, quotas, replace_configs,
 };
+use crate::quota::{Exceeded, MutationQuota};
 use crate::storage::random_uuid;
 
 /// A cheap handle to the controller of this node.
@@ -71,8 +74,13 @@ impl ControllerHandle {
         while changes.changed().await.is_ok() {}
     }
 
-    /// CreateTopics, see `topics`. All topics that can be made are in the image when this returns.
-    pub async fn create_topics(&self, request: CreateTopicsRequest) -> CreateTopicsResponse {
+    /// CreateTopics, see `topics`, paid for with `quota`. All topics that can be made are in the image when this
+    /// returns.
+    pub async fn create_topics(
+        &self,
+        request: CreateTopicsRequest,
+        quota: MutationQuota,
+    ) -> CreateTopicsResponse {
         if request.timeout_ms <= 0 {
             return topics::refuse_create(&request, &TopicError::out_of_time());
         }
@@ -80,7 +88,11 @@ impl ControllerHandle {
         let asked = Arc::clone(&request);
         let result = self
             .ask(move |task| {
-                let mut context = Context { config: &task.settings.config, fresh_id: &mut fresh_id };
+                let mut context = Context {
+                    config: &task.settings.config,
+                    fresh_id: &mut fresh_id,
+                    charge: &mut |partitions| charge(&quota, partitions),
+                };
                 let decision = topics::create_topics(task.quorum.image(), &asked, &mut context);
                 Ok(task.write(decision)?)
             })
@@ -88,8 +100,12 @@ impl ControllerHandle {
         result.unwrap_or_else(|error| topics::refuse_create(&request, &refusal(&error)))
     }
 
-    /// DeleteTopics.
-    pub async fn delete_topics(&self, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+    /// DeleteTopics, paid for with `quota`.
+    pub async fn delete_topics(
+        &self,
+        request: DeleteTopicsRequest,
+        quota: MutationQuota,
+    ) -> DeleteTopicsResponse {
         if request.timeout_ms <= 0 {
             return topics::refuse_delete(&request, &TopicError::out_of_time());
         }
@@ -98,20 +114,26 @@ impl ControllerHandle {
         let result = self
             .ask(move |task| {
                 let enabled = task.settings.config.topics.delete_enable;
-                let decision = topics::delete_topics(task.image(), &asked, enabled);
+                let mut charge = |partitions| charge(&quota, partitions);
+                let decision = topics::delete_topics(task.image(), &asked, enabled, &mut charge);
                 Ok(task.write(decision)?)
             })
             .await;
         result.unwrap_or_else(|error| topics::refuse_delete(&request, &refusal(&error)))
     }
 
-    /// CreatePartitions.
-    pub async fn create_partitions(&self, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
+    /// CreatePartitions, paid for with `quota`.
+    pub async fn create_partitions(
+        &self,
+        request: CreatePartitionsRequest,
+        quota: MutationQuota,
+    ) -> CreatePartitionsResponse {
         let request = Arc::new(request);
         let asked = Arc::clone(&request);
         let result = self
             .ask(move |task| {
-                let decision = topics::create_partitions(task.image(), &asked);
+                let mut charge = |partitions| charge(&quota, partitions);
+                let decision = topics::create_partitions(task.image(), &asked, &mut charge);
                 Ok(task.write(decision)?)
             })
             .await;
@@ -149,12 +171,20 @@ impl ControllerHandle {
         result.unwrap_or_else(|error| replace_configs::refuse_all(&request, &refusal(&error)))
     }
 
-    /// AlterClientQuotas.
-    pub async fn alter_client_quotas(&self, request: AlterClientQuotasRequest) -> AlterClientQuotasResponse {
+    /// AlterClientQuotas; `unknown_hosts` are those of the request that have no address.
+    pub async fn alter_client_quotas(
+        &self,
+        request: AlterClientQuotasRequest,
+        unknown_hosts: BTreeSet<Str>,
+    ) -> AlterClientQuotasResponse {
         let request = Arc::new(request);
         let asked = Arc::clone(&request);
-        let result =
-            self.ask(move |task| Ok(task.write(quotas::alter_client_quotas(task.image(), &asked))?)).await;
+        let result = self
+            .ask(move |task| {
+                let decision = quotas::alter_client_quotas(task.image(), &asked, &unknown_hosts);
+                Ok(task.write(decision)?)
+            })
+            .await;
         result.unwrap_or_else(|error| quotas::refuse_all(&request, &refusal(&error)))
     }
 
@@ -322,6 +352,11 @@ impl ControllerHandle {
 
 fn fresh_id() -> Result<Uuid, TopicError> {
     random_uuid().map_err(|error| TopicError::new(ErrorCode::UnknownServerError, error.to_string()))
+}
+
+fn charge(quota: &MutationQuota, partitions: usize) -> Result<(), TopicError> {
+    let refused = |error: Exceeded| TopicError::new(ErrorCode::ThrottlingQuotaExceeded, error.to_string());
+    quota.charge(partitions, Instant::now()).map_err(refused)
 }
 
 fn refusal(error: &ControllerError) -> TopicError {

@@ -14,6 +14,7 @@ use ottla_wire::{ErrorCode, Str, Uuid};
 
 use super::*;
 use crate::config::Config;
+use crate::quota::MutationQuota;
 
 fn uuid(n: u8) -> Uuid {
     Uuid::from_bytes([n; 16])
@@ -72,12 +73,12 @@ async fn what_was_answered_is_in_the_image_and_survives() {
     let handle = start(dir.path(), 1, &[]);
     let epoch = join(&handle, 1).await;
     assert_eq!(handle.image().broker(1).map(|broker| broker.epoch), Some(epoch));
-    let response = handle.create_topics(topics(&["a", "b"])).await;
+    let response = handle.create_topics(topics(&["a", "b"]), MutationQuota::unlimited()).await;
     assert!(response.topics.iter().all(|topic| topic.error_code == 0), "{response:?}");
     assert_eq!(handle.image().topics.len(), 2);
     let delete =
         DeleteTopicsRequest { topic_names: vec!["b".into()], timeout_ms: 5000, ..Default::default() };
-    assert_eq!(handle.delete_topics(delete).await.responses[0].error_code, 0);
+    assert_eq!(handle.delete_topics(delete, MutationQuota::unlimited()).await.responses[0].error_code, 0);
     let first = handle.allocate_producer_ids().await.expect("registered");
     handle.controlled_shutdown(epoch).await.expect("registered");
     handle.fence_broker(epoch).await.expect("registered");
@@ -104,7 +105,7 @@ async fn many_askers_are_all_answered_and_see_their_own_writes() {
         let handle = handle.clone();
         tokio::spawn(async move {
             let name = format!("topic-{n}");
-            let response = handle.create_topics(topics(&[&name])).await;
+            let response = handle.create_topics(topics(&[&name]), MutationQuota::unlimited()).await;
             assert_eq!(response.topics[0].error_code, 0);
             assert!(handle.image().topics.by_name(&name).is_some());
         })
@@ -115,7 +116,7 @@ async fn many_askers_are_all_answered_and_see_their_own_writes() {
     assert_eq!(handle.image().topics.len(), 200);
     let mut changes = handle.image_changes();
     assert_eq!(changes.borrow_and_update().topics.len(), 200);
-    handle.create_topics(topics(&["one-more"])).await;
+    handle.create_topics(topics(&["one-more"]), MutationQuota::unlimited()).await;
     assert!(changes.has_changed().expect("running"));
 }
 
@@ -149,10 +150,10 @@ async fn deletion_can_be_switched_off() {
     format(dir.path());
     let handle = start(dir.path(), 1, &[("delete.topic.enable", "false")]);
     join(&handle, 1).await;
-    handle.create_topics(topics(&["a"])).await;
+    handle.create_topics(topics(&["a"]), MutationQuota::unlimited()).await;
     let delete =
         DeleteTopicsRequest { topic_names: vec!["a".into()], timeout_ms: 5000, ..Default::default() };
-    let response = handle.delete_topics(delete).await;
+    let response = handle.delete_topics(delete, MutationQuota::unlimited()).await;
     assert_eq!(response.responses[0].error_code, ErrorCode::TopicDeletionDisabled.code());
     assert_eq!(handle.image().topics.len(), 1);
 }

@@ -30,7 +30,7 @@ mod tests;
 
 use ottla_quorum::MetadataRecord;
 
-pub(crate) use configs::response as refused_change;
+pub(crate) use configs::{check_operations, response as refused_change, twice};
 pub use directories::Placement;
 pub use error::{ControllerError, TopicError};
 pub use handle::ControllerHandle;

@@ -1,4 +1,4 @@
-//! AlterClientQuotas: which entities and keys there are, and what of it is enforced here.
+//! AlterClientQuotas: which entities and keys there are, and which values they may have.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,30 +12,35 @@ use ottla_wire::{ErrorCode, Str};
 
 use super::{Decision, TopicError};
 
-/// Keys of users and client ids that limit something here.
-const ENFORCED: [&str; 2] = ["producer_byte_rate", "consumer_byte_rate"];
-/// Keys of users and client ids that Kafka has besides.
-const NOT_ENFORCED: [&str; 2] = ["request_percentage", "controller_mutation_rate"];
-/// The only key of addresses, not enforced here either.
+/// Bytes per second of users and client ids.
+const BYTE_RATES: [&str; 2] = ["producer_byte_rate", "consumer_byte_rate"];
+/// What else users and client ids have, which may be fractions.
+const OTHERS: [&str; 2] = ["request_percentage", "controller_mutation_rate"];
+/// The only key of addresses.
 const CONNECTION_RATE: &str = "connection_creation_rate";
 /// What a fraction must exceed to be one.
 const EPSILON: f64 = 1e-6;
 
-/// Sets and removes quotas; entities that are refused change nothing.
+/// Sets and removes quotas; entities that are refused change nothing. `unknown_hosts` have no address.
 pub(crate) fn alter_client_quotas(
     image: &MetadataImage,
     request: &AlterClientQuotasRequest,
+    unknown_hosts: &BTreeSet<Str>,
 ) -> Decision<AlterClientQuotasResponse> {
     let mut records = Vec::new();
     let mut entries = Vec::new();
-    let mut seen = BTreeSet::new();
+    let mut places = BTreeMap::new();
     for asked in &request.entries {
         let entity = entity(asked);
-        let outcome = if seen.insert(entity.clone()) {
-            alter(image, asked, &entity)
-        } else {
-            invalid("an entity may appear only once in a request")
-        };
+        let place = *places.entry(entity.clone()).or_insert(entries.len());
+        if let Some(first) = entries.get_mut(place) {
+            // As by Kafka: what was decided for the first stays, and what is answered is that there is another.
+            let twice = TopicError::new(ErrorCode::InvalidRequest, "an entity may appear only once");
+            *first = entry(asked, Some(&twice));
+            continue;
+        }
+        let outcome = check_entity(&entity, unknown_hosts)
+            .and_then(|of_address| alter(image, asked, &entity, of_address));
         let error = outcome.map(|changes| records.extend(changes)).err();
         entries.push(entry(asked, error.as_ref()));
     }
@@ -85,8 +90,8 @@ fn alter(
     image: &MetadataImage,
     asked: &Asked,
     entity: &QuotaEntity,
+    of_address: bool,
 ) -> Result<Vec<MetadataRecord>, TopicError> {
-    let of_address = check_entity(entity)?;
     let mut keys = BTreeSet::new();
     if asked.ops.iter().any(|op| !keys.insert(&op.key)) {
         return invalid("a key may appear only once for an entity");
@@ -124,7 +129,7 @@ fn record(entity: &QuotaEntity, op: &OpData) -> MetadataRecord {
 }
 
 /// Whether the entity is an address; otherwise it is a user, a client id or both.
-fn check_entity(entity: &QuotaEntity) -> Result<bool, TopicError> {
+fn check_entity(entity: &QuotaEntity, unknown_hosts: &BTreeSet<Str>) -> Result<bool, TopicError> {
     if entity.is_empty() {
         return invalid("Invalid empty client quota entity");
     }
@@ -140,28 +145,30 @@ fn check_entity(entity: &QuotaEntity) -> Result<bool, TopicError> {
     if of_address && entity.len() > 1 {
         return invalid("an ip cannot be combined with a user or a client-id");
     }
+    let host = entity.first().and_then(|(_, name)| name.as_ref()).filter(|_| of_address);
+    if let Some(host) = host.filter(|host| unknown_hosts.contains(*host)) {
+        return invalid(format!("{host} is neither an address nor a host that has one"));
+    }
     Ok(of_address)
 }
 
 fn check_value(op: &OpData, of_address: bool) -> Result<(), TopicError> {
     let (key, value) = (&*op.key, op.value);
-    let known = if of_address {
-        key == CONNECTION_RATE
-    } else {
-        ENFORCED.contains(&key) || NOT_ENFORCED.contains(&key)
-    };
+    let known =
+        if of_address { key == CONNECTION_RATE } else { BYTE_RATES.contains(&key) || OTHERS.contains(&key) };
     if !known {
         return invalid(format!("Invalid configuration key {key}"));
     }
     if value.is_nan() || value <= 0.0 {
         return invalid(format!("Quota {key} must be greater than 0"));
     }
-    if !ENFORCED.contains(&key) {
-        return invalid(format!("{key} is not enforced by this broker and cannot be set"));
+    if OTHERS.contains(&key) {
+        return Ok(());
     }
-    // As a number of bytes it has to fit into 63 bits.
-    if value > 9_223_372_036_854_775_807.0 {
-        return invalid(format!("Proposed value for {key} is too large for a LONG."));
+    let (most, integer) =
+        if of_address { (f64::from(i32::MAX), "an INT") } else { (9_223_372_036_854_775_807.0, "a LONG") };
+    if value > most {
+        return invalid(format!("Proposed value for {key} is too large for {integer}."));
     }
     if value % 1.0 > EPSILON {
         return invalid(format!("{key} cannot be a fractional value."));

@@ -8,6 +8,7 @@ use ottla_wire::messages::create_topics_request::{
 use super::placement::OFFSETS_TOPIC;
 use crate::config::Config;
 use crate::controller::ControllerHandle;
+use crate::quota::MutationQuota;
 
 /// Milliseconds that the controller may take.
 const TIMEOUT_MS: i32 = 30_000;
@@ -22,7 +23,7 @@ pub async fn create_offsets_topic(controller: &ControllerHandle, config: &Config
         timeout_ms: TIMEOUT_MS,
         ..Default::default()
     };
-    let response = controller.create_topics(request).await;
+    let response = controller.create_topics(request, MutationQuota::unlimited()).await;
     let Some(result) = response.topics.first() else {
         return Err(ErrorCode::UnknownServerError);
     };

@@ -15,6 +15,7 @@ use super::SocketOptions;
 use super::budget::MemoryBudget;
 use super::frame::{Frame, FrameError, FrameReader};
 use super::slots::Slot;
+use super::timed::timed;
 use super::writer::ResponseWriter;
 use crate::api::{ListenerName, Refusal, dispatch};
 use crate::broker::Broker;
@@ -42,6 +43,17 @@ pub struct Response {
     pub parts: Parts,
     /// Since when, and of which API.
     pub timing: Timing,
+    /// Who pays for the time of sending it, if that counts.
+    pub payer: Option<Payer>,
+}
+
+/// A client as quotas know it.
+#[derive(Debug)]
+pub struct Payer {
+    /// Name of the principal.
+    pub user: Str,
+    /// What the client calls itself.
+    pub client: Str,
 }
 
 /// What stays the same for all requests of a connection.
@@ -166,23 +178,27 @@ impl Connection {
 
     /// Writes a response; meanwhile the request in hand goes on, so that a slow reader holds up nobody else's locks.
     async fn send(&mut self, response: Option<Response>) -> Result<(), End> {
-        let Some(Response { parts, timing }) = response else { return Ok(()) };
+        let Some(Response { parts, timing, payer }) = response else { return Ok(()) };
         let Self { writer, socket, handling, answers, .. } = self;
-        let mut write = std::pin::pin!(writer.write(socket, parts));
-        loop {
+        let mut write = std::pin::pin!(timed(writer.write(socket, parts)));
+        let spent = loop {
             tokio::select! {
                 biased;
-                sent = &mut write => {
+                (sent, spent) = &mut write => {
                     sent.map_err(End::Write)?;
-                    break;
+                    break spent;
                 }
                 answer = current(handling), if handling.is_some() => {
                     *handling = None;
                     answers.push_back(answer?);
                 }
             }
-        }
+        };
         self.last_use = Instant::now();
+        if let Some(Payer { user, client }) = payer {
+            // Felt with the next request.
+            self.broker.quotas.record_time(&user, &client, spent, self.last_use.into_std());
+        }
         self.broker.metrics.requests.done(&timing);
         Ok(())
     }

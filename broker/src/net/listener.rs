@@ -3,13 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_wire::Str;
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::connection::{Connection, Peer};
 use super::slots::Slot;
@@ -82,7 +83,7 @@ impl Listener {
             let accepted = tokio::select! {
                 biased;
                 () = stopping.cancelled() => return,
-                accepted = self.accept(&broker.connections) => accepted,
+                accepted = self.accept(&broker, &connections) => accepted,
             };
             match accepted {
                 Ok(Some((socket, address, slot))) => {
@@ -110,10 +111,17 @@ impl Listener {
 
     async fn accept(
         &self,
-        slots: &Arc<ConnectionSlots>,
+        broker: &Arc<Broker>,
+        connections: &TaskTracker,
     ) -> io::Result<Option<(TcpStream, SocketAddr, Slot)>> {
+        let slots: &Arc<ConnectionSlots> = &broker.connections;
         slots.free(self.protected).await;
         let (socket, address) = self.socket.accept().await?;
+        if let Some(pause) = broker.quotas.connect(address.ip(), Instant::now()) {
+            debug!(client = %address.ip(), listener = %self.name, "connection refused: too many in a short time");
+            connections.spawn(close_later(socket, pause, broker.stopping.clone()));
+            return Ok(None);
+        }
         let Some(slot) = slots.take(address.ip(), self.protected).await else {
             info!(client = %address.ip(), listener = %self.name, "connection refused: max.connections.per.ip reached");
             return Ok(None);
@@ -143,6 +151,15 @@ impl Listener {
         };
         Connection::new(socket, Arc::new(peer), slot, Arc::clone(broker), &self.options, budget.clone())
     }
+}
+
+/// Keeps a client that comes too often from coming again at once.
+async fn close_later(socket: TcpStream, pause: Duration, stopping: CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        () = stopping.cancelled() => {}
+    }
+    drop(socket);
 }
 
 async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {

@@ -10,16 +10,18 @@ mod frame;
 mod limits;
 mod listener;
 mod slots;
+mod timed;
 mod writer;
 
 use std::time::Duration;
 
 pub use budget::{MemoryBudget, Share};
-pub use connection::{Answer, Peer, Response};
+pub use connection::{Answer, Payer, Peer, Response};
 pub use frame::{Frame, FrameError};
 pub use limits::{ConnectionLimits, UnknownHost};
 pub use listener::{BindError, Listener};
 pub use slots::ConnectionSlots;
+pub use timed::timed;
 
 /// Socket and frame limits of one listener, in bytes unless said otherwise.
 #[derive(Debug, Clone)]

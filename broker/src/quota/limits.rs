@@ -17,15 +17,12 @@ enum Holder {
 
 type Key = (Option<Holder>, Option<Holder>);
 
-/// Bytes per second by user and client id.
+/// Limits by user and client id.
 #[derive(Debug, Default)]
-pub(super) struct Limits {
-    produce: HashMap<Key, f64>,
-    fetch: HashMap<Key, f64>,
-}
+pub(super) struct Limits(HashMap<QuotaKind, HashMap<Key, f64>>);
 
 impl Limits {
-    /// The byte rates of the image; everything else is passed over.
+    /// Those of users and clients in the image.
     pub(super) fn of(image: &SecurityImage) -> Self {
         let mut limits = Self::default();
         for (entity, values) in &image.quotas {
@@ -34,22 +31,23 @@ impl Limits {
                 Some(name.clone().map_or(Holder::Default, Holder::Named))
             };
             let key = (holder("user"), holder("client-id"));
-            let values = |name: &str| values.iter().find(|(key, _)| &***key == name).map(|(_, value)| *value);
-            limits.produce.extend(values("producer_byte_rate").map(|value| (key.clone(), value)));
-            limits.fetch.extend(values("consumer_byte_rate").map(|value| (key, value)));
+            for kind in QuotaKind::ALL {
+                if let Some(value) = values.get(kind.key()).filter(|value| value.is_finite()) {
+                    limits.0.entry(kind).or_default().insert(key.clone(), *value);
+                }
+            }
         }
         limits
     }
 
-    /// The limit that holds, in bytes per second, and who shares it.
+    /// Whether anybody is limited in this.
+    pub(super) fn any(&self, kind: QuotaKind) -> bool {
+        self.0.contains_key(&kind)
+    }
+
+    /// The limit that holds, and who shares it.
     pub(super) fn find(&self, kind: QuotaKind, user: &Str, client: &str) -> Option<(Payer, f64)> {
-        let limits = match kind {
-            QuotaKind::Produce => &self.produce,
-            QuotaKind::Fetch => &self.fetch,
-        };
-        if limits.is_empty() {
-            return None;
-        }
+        let limits = self.0.get(&kind)?;
         let client = Str::from(client);
         let (user_named, client_named) =
             (Some(Holder::Named(user.clone())), Some(Holder::Named(client.clone())));

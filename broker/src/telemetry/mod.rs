@@ -2,7 +2,9 @@
 //! what is really fed is there.
 //!
 //! Counters are fed on the request path; what is a state of the broker (sizes, offsets, counts) is read when asked.
+//! Beside them the levels of what is logged.
 
+pub mod loggers;
 mod network;
 mod requests;
 mod state;

@@ -8,6 +8,7 @@ mod flushing;
 mod groups;
 mod network;
 mod node;
+mod quotas;
 mod records;
 mod retention;
 mod segments;

@@ -74,6 +74,8 @@ pub struct Config {
     pub cleaner: Cleaner,
     /// Idempotent producers.
     pub producers: Producers,
+    /// How quotas are measured.
+    pub quotas: Quotas,
     /// `ottla.http.listener`: host (empty: all addresses) and port of health and metrics; `None` if switched off.
     pub http: Option<(String, u16)>,
     /// Cluster id to format empty directories with (`CLUSTER_ID` in the environment).
@@ -262,6 +264,19 @@ pub struct Producers {
     pub expiration: Duration,
     /// `producer.id.expiration.check.interval.ms`.
     pub expiration_check_interval: Duration,
+}
+
+/// How quotas are measured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quotas {
+    /// `quota.window.num`: samples that a rate is made of.
+    pub windows: u32,
+    /// `quota.window.size.seconds`: length of a sample.
+    pub window: Duration,
+    /// `controller.quota.window.num`: samples that make the burst of a quota of mutations.
+    pub mutation_windows: u32,
+    /// `controller.quota.window.size.seconds`.
+    pub mutation_window: Duration,
 }
 
 /// A configuration and what should be said about it.

@@ -8,7 +8,7 @@ use super::node::Node;
 use super::reader::Reader;
 use super::{
     Cleaner, Config, ConfigError, ConfigErrors, Fetch, Group, LogTasks, Network, Offsets, Producers, Quorum,
-    Settings, Topics, node,
+    Quotas, Settings, Topics, node,
 };
 
 /// Resolves settings of which each is valid by itself.
@@ -58,6 +58,7 @@ fn assemble(read: &Reader<'_>, node: Node, network: Network, http: Option<(Strin
         log: log_tasks(read),
         cleaner: cleaner(read),
         producers: producers(read),
+        quotas: quotas(read),
         http,
         cluster_id: None,
         format_if_empty: false,
@@ -198,6 +199,15 @@ fn producers(read: &Reader<'_>) -> Producers {
     Producers {
         expiration: read.millis("producer.id.expiration.ms"),
         expiration_check_interval: read.millis("producer.id.expiration.check.interval.ms"),
+    }
+}
+
+fn quotas(read: &Reader<'_>) -> Quotas {
+    Quotas {
+        windows: read.number("quota.window.num"),
+        window: Duration::from_secs(read.number("quota.window.size.seconds")),
+        mutation_windows: read.number("controller.quota.window.num"),
+        mutation_window: Duration::from_secs(read.number("controller.quota.window.size.seconds")),
     }
 }
 

@@ -16,6 +16,7 @@ use super::RequestContext;
 use super::leader_hint::{HintedNode, LeaderHints};
 use crate::broker::Broker;
 use crate::fetch_session::{PartitionKey, Wanted};
+use crate::net::timed;
 use crate::partition::Waiter;
 use crate::quota::QuotaKind;
 
@@ -43,8 +44,8 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Fet
         Ok(begun) => begun,
         Err(error) => return FetchResponse { error_code: error.code(), ..Default::default() },
     };
-    let reading = poll(broker, context, &wanted, &limits, deadline).await;
-    if let Some(throttle_time_ms) = throttle(broker, context, &limits, &reading) {
+    let (reading, spent) = timed(poll(broker, context, &wanted, &limits, deadline)).await;
+    if let Some(throttle_time_ms) = throttle(broker, context, &limits, &reading, spent) {
         // Nothing is sent, and the session stays as it was: the client asks again after the pause.
         return FetchResponse { session_id: session.id(), throttle_time_ms, ..Default::default() };
     }
@@ -53,8 +54,14 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Fet
     respond(broker, context, session_id, answers)
 }
 
-/// Counts the answer's bytes; how long a client beyond its quota has to wait for them, in ms.
-fn throttle(broker: &Broker, context: &RequestContext, limits: &Limits, reading: &Reading) -> Option<i32> {
+/// Counts the answer's bytes and the time it took; how long a client beyond its quotas has to wait, in ms.
+fn throttle(
+    broker: &Broker,
+    context: &RequestContext,
+    limits: &Limits,
+    reading: &Reading,
+    spent: Duration,
+) -> Option<i32> {
     if limits.is_replica {
         return None;
     }
@@ -62,11 +69,12 @@ fn throttle(broker: &Broker, context: &RequestContext, limits: &Limits, reading:
     let user = &context.principal.name;
     let bytes = reading.bytes + ROW_BYTES * reading.answers.len();
     let pause = broker.quotas.record(QuotaKind::Fetch, user, client, bytes, Instant::now());
-    if pause.is_zero() {
+    let for_time = context.throttle_time(&broker.quotas, spent);
+    if pause.is_zero() && for_time == 0 {
         return None;
     }
     broker.quotas.take_back(QuotaKind::Fetch, user, client, bytes);
-    Some(context.mute.pause(pause))
+    Some(context.mute.pause(pause).max(for_time))
 }
 
 /// An error of the whole request; versions without a field for it tell it partition by partition.

@@ -131,6 +131,7 @@ fn create_topic(
 ) -> Result<Decision<CreatableTopicResult>, TopicError> {
     let configs = checked_configs(image, topic, context)?;
     let replicas = replicas_of(image, topic, context)?;
+    (context.charge)(replicas.len())?;
     let topic_id = (context.fresh_id)()?;
     let mut records =
         vec![MetadataRecord::Topic(TopicRecord { name: topic.name.clone(), topic_id, ..Default::default() })];

@@ -10,6 +10,7 @@ use ottla_wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 use ottla_wire::records::metadata::RemoveTopicRecord;
 use ottla_wire::{ErrorCode, Str, Uuid};
 
+use super::Charge;
 use crate::controller::{Decision, TopicError};
 
 /// Deletes topics; those that cannot be are refused one by one.
@@ -17,6 +18,7 @@ pub(crate) fn delete_topics(
     image: &MetadataImage,
     request: &DeleteTopicsRequest,
     enabled: bool,
+    charge: Charge<'_>,
 ) -> Decision<DeleteTopicsResponse> {
     if !enabled {
         let error = TopicError::new(ErrorCode::TopicDeletionDisabled, "Topic deletion is disabled.");
@@ -28,19 +30,22 @@ pub(crate) fn delete_topics(
     let mut responses = Vec::new();
     let mut answered = BTreeSet::new();
     for state in &wanted {
-        let outcome = asked.resolve(image, state);
-        let answer = match &outcome {
+        let resolved = asked.resolve(image, state);
+        let answer = match &resolved {
             Ok(topic) | Err((Some(topic), _)) => (Some(topic.name.clone()), topic.id),
             Err((None, _)) => (state.name.clone(), state.topic_id),
         };
         if !answered.insert(answer.clone()) {
             continue;
         }
-        if let Ok(topic) = outcome {
-            let record = RemoveTopicRecord { topic_id: topic.id, ..Default::default() };
+        let outcome = resolved
+            .map_err(|(_, error)| error)
+            .and_then(|topic| charge(topic.partitions.len()).map(|()| topic.id));
+        if let Ok(topic_id) = outcome {
+            let record = RemoveTopicRecord { topic_id, ..Default::default() };
             records.push(MetadataRecord::RemoveTopic(record));
         }
-        responses.push(result(answer, outcome.err().map(|(_, error)| error)));
+        responses.push(result(answer, outcome.err()));
     }
     Decision { records, response: DeleteTopicsResponse { responses, ..Default::default() } }
 }

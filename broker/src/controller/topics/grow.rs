@@ -9,16 +9,17 @@ use ottla_wire::messages::create_partitions_response::CreatePartitionsTopicResul
 use ottla_wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 use ottla_wire::{ErrorCode, Str};
 
-use super::MAX_RECORDS;
 use super::create::{cannot_place, start_of};
 use super::placement::place;
 use super::replicas::{check_assignment, new_partition};
+use super::{Charge, MAX_RECORDS};
 use crate::controller::{Decision, TopicError};
 
 /// Adds partitions; topics that cannot grow are refused one by one.
 pub(crate) fn create_partitions(
     image: &MetadataImage,
     request: &CreatePartitionsRequest,
+    charge: Charge<'_>,
 ) -> Decision<CreatePartitionsResponse> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for topic in &request.topics {
@@ -36,7 +37,7 @@ pub(crate) fn create_partitions(
         } else if request.timeout_ms <= 0 {
             Err(TopicError::out_of_time())
         } else {
-            grow(image, topic, MAX_RECORDS - records.len())
+            grow(image, topic, MAX_RECORDS - records.len(), &mut *charge)
         };
         match outcome {
             Ok(added) => {
@@ -62,6 +63,7 @@ fn grow(
     image: &MetadataImage,
     wanted: &CreatePartitionsTopic,
     room: usize,
+    charge: Charge<'_>,
 ) -> Result<Vec<MetadataRecord>, TopicError> {
     let topic = image.topics.by_name(&wanted.name).ok_or_else(|| {
         TopicError::new(ErrorCode::UnknownTopicOrPartition, "This server does not host this topic-partition.")
@@ -98,6 +100,7 @@ fn grow(
                 .collect::<Result<_, _>>()?
         }
     };
+    charge(additional)?;
     let first = topic.partitions.keys().next_back().map_or(0, |last| last.saturating_add(1));
     (first..)
         .zip(&replicas)

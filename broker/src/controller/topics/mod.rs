@@ -29,7 +29,12 @@ pub(crate) struct Context<'a> {
     pub(crate) config: &'a Config,
     /// A new unique id with each call, as long as the system has randomness.
     pub(crate) fresh_id: &'a mut dyn FnMut() -> Result<Uuid, TopicError>,
+    /// Pays for partitions.
+    pub(crate) charge: Charge<'a>,
 }
+
+/// Pays for partitions that are made or deleted; refuses when the client's quota is used up.
+pub(crate) type Charge<'a> = &'a mut dyn FnMut(usize) -> Result<(), TopicError>;
 
 /// Calls `read` with the layers of configs that a topic's defaults come from.
 pub(crate) fn with_layers<R>(

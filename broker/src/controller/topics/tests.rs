@@ -42,7 +42,7 @@ fn create_with(image: &mut MetadataImage, request: &CreateTopicsRequest) -> Vec<
         next += 1;
         Ok(uuid(next))
     };
-    let mut context = Context { config: &config, fresh_id: &mut fresh_id };
+    let mut context = Context { config: &config, fresh_id: &mut fresh_id, charge: &mut |_| Ok(()) };
     let decision = create_topics(image, request, &mut context);
     apply(image, &decision.records);
     decision.response.topics
@@ -210,7 +210,7 @@ fn grow(
         validate_only,
         ..Default::default()
     };
-    let decision = create_partitions(image, &request);
+    let decision = create_partitions(image, &request, &mut |_| Ok(()));
     apply(image, &decision.records);
     ErrorCode::try_from(decision.response.results[0].error_code).expect("a code")
 }
@@ -247,7 +247,7 @@ fn delete(image: &mut MetadataImage, topics: &[(Option<&str>, Uuid)]) -> Vec<Err
         ..Default::default()
     });
     let request = DeleteTopicsRequest { topics: topics.collect(), ..Default::default() };
-    let decision = delete_topics(image, &request, true);
+    let decision = delete_topics(image, &request, true, &mut |_| Ok(()));
     apply(image, &decision.records);
     let code = |code: i16| ErrorCode::try_from(code).expect("a code");
     decision.response.responses.iter().map(|response| code(response.error_code)).collect()
@@ -269,10 +269,10 @@ fn topics_are_deleted_by_name_or_id() {
     assert_eq!(delete(&mut image, &[(Some("a"), Uuid::ZERO), (None, b)]), [E::None, E::None]);
     assert_eq!(image.topics.iter().map(|t| t.name.to_string()).collect::<Vec<_>>(), ["c"]);
     let request = DeleteTopicsRequest { topic_names: vec!["c".into()], ..Default::default() };
-    let disabled = delete_topics(&image, &request, false);
+    let disabled = delete_topics(&image, &request, false, &mut |_| Ok(()));
     assert!(disabled.records.is_empty());
     assert_eq!(disabled.response.responses[0].error_code, E::TopicDeletionDisabled.code());
-    assert_eq!(delete_topics(&image, &request, true).records.len(), 1);
+    assert_eq!(delete_topics(&image, &request, true, &mut |_| Ok(())).records.len(), 1);
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn defaults_of_new_topics_are_the_brokers() {
     let config = Config::from_overrides(&[("num.partitions", "4"), ("default.replication.factor", "2")])
         .expect("valid");
     let mut fresh_id = || Ok(uuid(1));
-    let mut context = Context { config: &config, fresh_id: &mut fresh_id };
+    let mut context = Context { config: &config, fresh_id: &mut fresh_id, charge: &mut |_| Ok(()) };
     let request = CreateTopicsRequest { topics: vec![topic("d", -1, -1)], ..Default::default() };
     let decision = create_topics(&image, &request, &mut context);
     apply(&mut image, &decision.records);

@@ -37,9 +37,9 @@ class Broker:
         self.main = Connection(self)
         self.fences = 0
 
-    def connection(self) -> "Connection":
-        """One more."""
-        return Connection(self)
+    def connection(self, client: str = "differential", address: str = "127.0.0.1") -> "Connection":
+        """One more: what the client calls itself, and where it comes from."""
+        return Connection(self, client, address)
 
     def advertised(self) -> dict[str, range]:
         """APIs and versions, as told in version 4 of ApiVersions."""
@@ -74,8 +74,9 @@ class Broker:
 
 
 class Connection:
-    def __init__(self, broker: Broker):
+    def __init__(self, broker: Broker, client: str = "differential", address: str = "127.0.0.1"):
         self.broker, self.socket, self.correlation = broker, None, 0
+        self.client, self.address = client, address
 
     def __enter__(self) -> "Connection":
         return self
@@ -90,7 +91,7 @@ class Connection:
 
     def open(self) -> socket.socket:
         if not self.socket:
-            self.socket = socket.create_connection(("127.0.0.1", self.broker.port), PATIENCE)
+            self.socket = socket.create_connection(("127.0.0.1", self.broker.port), PATIENCE, (self.address, 0))
         return self.socket
 
     def ask(self, api: str, version: int | None, body: Any, label: str = "", patience: float = PATIENCE) -> dict:
@@ -125,7 +126,7 @@ class Connection:
     def send(self, api: str, version: int, body: Any) -> tuple[str, int, int]:
         """Without waiting; what `receive` needs."""
         self.correlation += 1
-        data = codec.encode(api, version, self.correlation, body)
+        data = codec.encode(api, version, self.correlation, body, self.client)
         self.open().sendall(struct.pack(">i", len(data)) + data)
         return api, version, self.correlation
 

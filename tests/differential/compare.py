@@ -80,6 +80,8 @@ class Normal:
             return self.ports[value]
         if name in SESSIONS and value:
             return "<session>"
+        if name == "throttle_time_ms" and value > 0:
+            return "<pause>"
         if name == "producer_id" and value >= 0:
             return self._placeholder("producer", value)
         now = time.time() * 1000

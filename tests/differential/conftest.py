@@ -7,6 +7,7 @@ import nodes
 import pytest
 from brokers import Broker
 from compare import Normal, compare
+from scenarios import on_use
 
 SETTINGS = {
     "num.partitions": "1",
@@ -56,8 +57,18 @@ def overlap(one: range, two: range) -> range:
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory):
-    apache = nodes.Apache(tmp_path_factory.mktemp("apache"), SETTINGS)
-    ottla = nodes.Ottla(tmp_path_factory.mktemp("ottla"), SETTINGS)
+    yield from running(tmp_path_factory, SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def making_topics(tmp_path_factory):
+    """Another pair, where topics are made on their first use."""
+    yield from running(tmp_path_factory, SETTINGS | on_use.SETTINGS)
+
+
+def running(tmp_path_factory, settings: dict[str, str]):
+    apache = nodes.Apache(tmp_path_factory.mktemp("apache"), settings)
+    ottla = nodes.Ottla(tmp_path_factory.mktemp("ottla"), settings)
     features = [part for feature in WITHOUT for part in ("--feature", f"{feature}=0")]
     for node in (apache, ottla):
         node.format("--standalone", "-t", nodes.CLUSTER_ID, *(features if node is apache else []))

@@ -10,6 +10,18 @@ SHOWN = 200
 
 @pytest.mark.parametrize("scenario", [pytest.param(found, id=name) for name, found in scenarios.all_of_them().items()])
 def test_same_answers(pair, scenario):
+    judge(pair, scenario)
+
+
+MAKING = scenarios.all_of_them(("on_use",))
+
+
+@pytest.mark.parametrize("scenario", [pytest.param(found, id=name) for name, found in MAKING.items()])
+def test_same_answers_where_topics_are_made_on_use(making_topics, scenario):
+    judge(making_topics, scenario)
+
+
+def judge(pair, scenario):
     left = told(pair.run(scenario))
     if left:
         more = [f"and {len(left) - SHOWN} more"] if len(left) > SHOWN else []

@@ -9,6 +9,7 @@ MODULES = (
     "topics",
     "metadata",
     "produce",
+    "rewritten",
     "fetch",
     "offsets",
     "groups",
@@ -16,13 +17,14 @@ MODULES = (
     "configs",
     "admin",
     "mutations",
+    "limits",
 )
 
 
-def all_of_them() -> dict[str, object]:
+def all_of_them(modules: tuple[str, ...] = MODULES) -> dict[str, object]:
     """By name: the public functions of the modules that take a broker alone, and those that a module makes."""
     found = {}
-    for module in MODULES:
+    for module in modules:
         imported = importlib.import_module(f"scenarios.{module}")
         found |= {f"{module}-{name}": value for name, value in getattr(imported, "MADE", {}).items()}
         for name, value in vars(imported).items():

@@ -3,7 +3,7 @@
 import codec
 from brokers import Broker
 
-from .setup import create
+from .setup import create, fence
 
 
 def log_dirs(broker: Broker) -> None:
@@ -112,12 +112,45 @@ def quotas(broker: Broker) -> None:
     alter("removed", [("ip", "127.0.0.9")], ("connection_creation_rate", 0.0, True))
     describe("in the end")
     broker.each("AlterClientQuotas", {"entries": []}, "nothing")
+    for key, entity in (
+        ("request_percentage", ("user", "u")),
+        ("controller_mutation_rate", ("user", "u")),
+        ("connection_creation_rate", ("ip", "127.0.0.9")),
+    ):
+        for value in (0.5, 1e-9, 1e300, 3e9, float("inf"), 0.0, -1.0):
+            alter(f"{key} {value}", [entity], (key, value, False), validate=True)
+    for address in (None, "::1", "localhost", "127.0.0.300", "1", "no.such.host.invalid"):
+        alter(f"address {address}", [("ip", address)], ("connection_creation_rate", 5.0, False), validate=True)
+    named = [{"entity_type": "user", "entity_name": "twice"}]
+
+    def entry(*ops: tuple) -> dict:
+        return {"entity": named, "ops": [{"key": key, "value": value, "remove": remove} for key, value, remove in ops]}
+
+    for label, first, second in [
+        ("set twice", entry(rate), entry(("producer_byte_rate", 2e9, False))),
+        ("other keys", entry(rate), entry(("consumer_byte_rate", 2e9, False))),
+        ("right and wrong", entry(("producer_byte_rate", 3e9, False)), entry(("nonsense", 1.0, False))),
+        ("wrong and right", entry(("nonsense", 1.0, False)), entry(("producer_byte_rate", 4e9, False))),
+        ("set and removed", entry(("producer_byte_rate", 5e9, False)), entry(("producer_byte_rate", 0.0, True))),
+        ("removed twice", entry(("producer_byte_rate", 0.0, True)), entry(("producer_byte_rate", 0.0, True))),
+        ("the rest", entry(("consumer_byte_rate", 0.0, True)), entry()),
+    ]:
+        broker.ask("AlterClientQuotas", 1, {"entries": [first, second]}, f"entity {label}")
+        fence(broker)
+        describe(f"after {label}", ("user", 0, "twice"))
 
 
 def telemetry(broker: Broker) -> None:
     for identity in ("AAAAAAAAAAAAAAAAAAAAAA", "CQkJCQkJCQkJCQkJCQkJCQ"):
         broker.each("GetTelemetrySubscriptions", {"client_instance_id": identity}, f"of {identity}")
         broker.each("PushTelemetry", {"client_instance_id": identity, "subscription_id": 5, "metrics": b""}, f"of {identity}")
+
+
+def telemetry_without_anybody_to_read_it(broker: Broker) -> None:
+    """Not advertised without a plugin that reads it; a client that asks all the same."""
+    for api, body in (("GetTelemetrySubscriptions", {}), ("PushTelemetry", {"metrics": b""})):
+        with broker.connection() as asking:
+            asking.force(api, 0, body, "unasked")
 
 
 def the_rest(broker: Broker) -> None:

@@ -58,6 +58,7 @@ def commits_without_members(broker: Broker) -> None:
     ask("no topic", (0, 1, "x"), topic="", id_="AAAAAAAAAAAAAAAAAAAAAA")
     ask("null topic", (0, 1, "x"), topic=None)
     ask("no partitions")
+    ask("no partitions of an unknown topic", topic="nowhere", id_=UNKNOWN_ID)
     ask("a partition twice", (0, 21, "x"), (0, 22, "y"))
     ask("no group", (0, 1, "x"), group="")
     ask("null group", (0, 1, "x"), group=None)

@@ -96,6 +96,9 @@ def altered(broker: Broker) -> None:
         ask(f"topic {name!r}", ("retention.ms", SET, "1"), name=name)
     for kind in (0, 1, 3, -1, 127):
         ask(f"kind {kind}", ("retention.ms", SET, "1"), kind=kind, name="1")
+    for kind in (CLIENT_METRICS, GROUP):
+        for name in ("", "x", None):
+            ask(f"kind {kind} {name!r}", ("nonsense", SET, "1"), kind=kind, name=name, validate=True)
     for name in ("1", "", "2", "x", "-1"):
         ask(f"broker {name!r}", ("log.cleaner.threads", SET, "1"), kind=BROKER, name=name, validate=True)
         ask(f"read-only of broker {name!r}", ("node.id", SET, "1"), kind=BROKER, name=name, validate=True)
@@ -136,11 +139,51 @@ def replaced(broker: Broker) -> None:
     ask("twice", ("retention.ms", "1"), ("retention.ms", "2"))
     for name in ("nowhere", "", "a/b", None):
         ask(f"topic {name!r}", ("retention.ms", "1"), name=name)
-    for kind in (0, 3, -1, 127):
-        ask(f"kind {kind}", ("retention.ms", "1"), kind=kind, name="1")
+    for kind in (0, 3, -1, 127, CLIENT_METRICS, GROUP, LOGGER):
+        for name in ("1", "", "x"):
+            ask(f"kind {kind} {name!r}", ("retention.ms", "1"), kind=kind, name=name, validate=True)
+    ask("logger's level", ("root", "INFO"), kind=LOGGER, name="1")
     for name in ("1", "", "2", "x"):
         ask(f"broker {name!r}", ("log.cleaner.threads", "1"), kind=BROKER, name=name, validate=True)
     broker.each("AlterConfigs", {"resources": []}, "no resources")
+
+
+def loggers(broker: Broker) -> None:
+    """The root is the only logger that both have."""
+
+    def ask(label: str, *configs: tuple, name: str = "1", validate: bool = False) -> None:
+        rows = [{"name": key, "config_operation": operation, "value": value} for key, operation, value in configs]
+        body = {"resources": [{"resource_type": LOGGER, "resource_name": name, "configs": rows}], "validate_only": validate}
+        broker.each("IncrementalAlterConfigs", body, label)
+        broker.ask("DescribeConfigs", 4, _describe(LOGGER, "1", ["root"]), f"after {label}")
+
+    ask("set", ("root", SET, "WARN"))
+    for name in ("1", "", "2", "x", "-1", None):
+        for keys in (["root"], ["nonsense"], ["root", "root"]):
+            more = {"include_synonyms": True, "include_documentation": True}
+            broker.each("DescribeConfigs", _describe(LOGGER, name, keys, **more), f"{keys} of {name!r}")
+        ask(f"of {name!r}", ("root", SET, "ERROR"), name=name)
+        ask(f"wrong of {name!r}", ("nonsense", SET, "WRONG"), name=name)
+    for level in ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF", "ALL", "info", "", " INFO", "wrong", None):
+        ask(f"to {level}", ("root", SET, level), validate=level in ("TRACE", "DEBUG"))
+    ask("validated only", ("root", SET, "FATAL"), validate=True)
+    ask("delete", ("root", DELETE, None))
+    ask("delete unknown", ("nonsense", DELETE, None))
+    ask("unknown", ("nonsense", SET, "INFO"))
+    ask("empty", ("", SET, "INFO"))
+    ask("null", (None, SET, "INFO"))
+    for operation in (APPEND, SUBTRACT, 4, -1):
+        ask(f"operation {operation}", ("root", operation, "INFO"))
+        ask(f"operation {operation} of unknown", ("nonsense", operation, "INFO"))
+    ask("twice", ("root", SET, "INFO"), ("root", SET, "WARN"))
+    ask("right and wrong", ("root", SET, "FATAL"), ("nonsense", SET, "INFO"))
+    ask("nothing")
+    one = {"resource_type": LOGGER, "resource_name": "1", "configs": [{"name": "root", "config_operation": SET, "value": "INFO"}]}
+    topic = {"resource_type": TOPIC, "resource_name": "nowhere", "configs": []}
+    broker.each("IncrementalAlterConfigs", {"resources": [one, one]}, "a resource twice")
+    broker.each("IncrementalAlterConfigs", {"resources": [topic, one]}, "with a topic")
+    broker.each("IncrementalAlterConfigs", {"resources": [one | {"configs": None}]}, "null configs")
+    ask("in the end", ("root", SET, "INFO"))
 
 
 def resources_listed(broker: Broker) -> None:

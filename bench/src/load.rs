@@ -2,6 +2,7 @@
 //! reading at a set rate what was written.
 
 mod drain;
+pub mod flood;
 mod pour;
 
 use serde::{Deserialize, Serialize};

@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::controller::ControllerHandle;
 use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
-use crate::net::{ConnectionLimits, ConnectionSlots};
+use crate::net::{ConnectionLimits, ConnectionSlots, MemoryBudget};
 use crate::partition::{Partition, Partitions};
 use crate::quota::Quotas;
 use crate::security::{Action, Authoriser, Operation, Resource};
@@ -45,6 +45,8 @@ pub struct Broker {
     pub controller: ControllerHandle,
     /// Partitions hosted here.
     pub partitions: Arc<Partitions>,
+    /// Memory for requests and unsent responses.
+    pub memory: MemoryBudget,
     /// Slots for connections.
     pub connections: Arc<ConnectionSlots>,
     /// Compacts logs.

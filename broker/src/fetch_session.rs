@@ -30,6 +30,13 @@ pub struct PartitionKey {
     pub partition: i32,
 }
 
+impl PartitionKey {
+    /// The same, without holding on to the request's memory.
+    fn owned(&self) -> Self {
+        Self { topic: Str::from(&*self.topic), ..*self }
+    }
+}
+
 /// What a client wants of one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
@@ -100,8 +107,9 @@ impl Session {
     fn update(&mut self, wanted: Vec<Wanted>, forgotten: &[PartitionKey]) {
         for wanted in wanted {
             match self.places.get(&wanted.key).and_then(|place| self.partitions.get_mut(place)) {
-                Some(cached) => cached.wanted = wanted,
+                Some(cached) => cached.wanted = Wanted { key: cached.wanted.key.clone(), ..wanted },
                 None => {
+                    let wanted = Wanted { key: wanted.key.owned(), ..wanted };
                     self.places.insert(wanted.key.clone(), self.next_place);
                     self.partitions.insert(self.next_place, Cached::new(wanted));
                     self.next_place += 1;
@@ -127,8 +135,8 @@ impl Session {
         if data.records.as_ref().is_some_and(|records| !records.is_empty())
             && let Some(cached) = self.partitions.remove(&place)
         {
+            self.places.insert(cached.wanted.key.clone(), self.next_place);
             self.partitions.insert(self.next_place, cached);
-            self.places.insert(key.clone(), self.next_place);
             self.next_place += 1;
         }
         news

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod api;
+mod blocking;
 pub mod broker;
 pub mod cleaner;
 pub mod cli;

@@ -22,13 +22,13 @@ const PARTITIONS: i32 = 3;
 const IN_FLIGHT: usize = 5;
 
 /// The real binary as a process of its own; killed when dropped.
-struct Process {
+pub struct Process {
     child: Child,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl Process {
-    async fn start(dir: &Path, port: u16) -> Self {
+    pub async fn start(dir: &Path, port: u16) -> Self {
         let log = std::fs::File::options().create(true).append(true).open(dir.join("log.txt")).unwrap();
         let set = |key: &str, value: String| format!("--override={key}={value}");
         let child = Command::new(env!("CARGO_BIN_EXE_ottla-broker"))
@@ -62,6 +62,13 @@ impl Process {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("the broker does not serve");
+    }
+
+    /// Its own memory, in bytes, without pages of files.
+    pub fn resident(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
     }
 
     fn kill(&mut self) {
@@ -242,7 +249,7 @@ fn next(state: &mut u64) -> u64 {
 }
 
 /// The first of three ports in a row that nobody has.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = probe.local_addr().unwrap().port();

@@ -11,6 +11,7 @@
 
 mod admin;
 mod bad_input;
+mod budgets;
 mod common;
 mod every_version;
 mod failing_disk;

@@ -11,7 +11,7 @@ const IN: &str = "kafka_server_brokertopicmetrics_messagesin_total";
 const CONNECTIONS: &str = "kafka_server_socket_server_metrics_connection_count{listener=\"PLAINTEXT\"}";
 
 /// Every sample, by name and labels.
-async fn scrape(node: &TestNode) -> HashMap<String, f64> {
+pub async fn scrape(node: &TestNode) -> HashMap<String, f64> {
     let mut socket = TcpStream::connect(node.node.http_address().unwrap()).await.unwrap();
     let request = b"GET /metrics HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n";
     socket.write_all(request).await.unwrap();

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ottla_bench::{compare, load};
+use ottla_bench::{compare, load, strain};
 
 /// Measures Apache Kafka and Ottla in turn on this machine and prints medians and ratios.
 #[derive(Debug, Parser)]
@@ -21,6 +21,10 @@ enum Command {
     Pour(load::Options),
     /// One load: reads a topic; prints JSON
     Drain(load::Options),
+    /// One load: writes batches made beforehand as fast as the broker takes them; prints JSON
+    Flood(load::flood::FloodOptions),
+    /// A load at a fixed rate beside clients that strain the broker
+    Strain(strain::Options),
 }
 
 fn main() -> ExitCode {
@@ -28,6 +32,8 @@ fn main() -> ExitCode {
         Command::Run(options) => compare::run(options).map(|results| print!("{}", results.table())),
         Command::Pour(options) => load::pour(&options).and_then(|outcome| print(&outcome)),
         Command::Drain(options) => load::drain(&options).and_then(|outcome| print(&outcome)),
+        Command::Flood(options) => load::flood::flood(&options).and_then(|outcome| print(&outcome)),
+        Command::Strain(options) => strain::run(&options).map(|rows| print!("{}", strain::table(&rows))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-pub use self::node::{Kind, Programs};
-use self::node::{Node, prepared};
-use self::results::Side;
+pub use self::node::{Kind, Node, Programs, prepared};
+use self::results::{Generator, Side};
 pub use self::results::{Measure, Results};
 use self::usage::MemoryPeak;
 use crate::load::Outcome;
@@ -99,7 +98,12 @@ fn measured(options: &Options, kind: Kind) -> anyhow::Result<Side> {
     Ok(side)
 }
 
-fn home(directory: &Path) -> anyhow::Result<PathBuf> {
+/// A directory of this process's own there, which does not exist.
+///
+/// # Errors
+///
+/// The system's.
+pub fn home(directory: &Path) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(directory)?;
     let home = std::path::absolute(directory)?.join(format!("ottla-bench-{}", std::process::id()));
     if home.exists() {
@@ -150,8 +154,12 @@ fn peak(options: &Options, side: &mut Side) -> anyhow::Result<()> {
         Bench::new(options, side.kind, &options.tmpfs, &frequent, Some((BROKER_CPU, GENERATOR_CPU)))?;
     let partitions = options.partitions.iter().max().copied().unwrap_or(16);
     bench.pour("warm-up", partitions, 0.0, options.warm_up / 2.0, &BOUNDED)?;
-    let phase = bench.pour("peak", partitions, 0.0, options.seconds, &BOUNDED)?;
-    side.peak(&phase);
+    for by in [Generator::Records, Generator::LargeRecords, Generator::Batches] {
+        let topic = format!("peak-{by:?}").to_lowercase();
+        let phase = bench.flat_out(by, &topic, partitions)?;
+        side.peak(by, &phase);
+        bench.delete(&topic)?;
+    }
     bench.node.stop()
 }
 
@@ -212,6 +220,25 @@ impl<'a> Bench<'a> {
         self.load(arguments, topic, rate, seconds + 120.0)
     }
 
+    /// As fast as a generator can, or the broker.
+    fn flat_out(&mut self, by: Generator, topic: &str, partitions: u32) -> anyhow::Result<Phase> {
+        let seconds = self.options.seconds;
+        let (load, size) = match by {
+            Generator::Records => ("pour", 1024),
+            Generator::LargeRecords => ("pour", 8192),
+            Generator::Batches => ("flood", 1024),
+        };
+        let mut arguments = vec![load.to_owned()];
+        arguments.extend(["--partitions".to_owned(), partitions.to_string()]);
+        arguments.extend(["--size".to_owned(), size.to_string()]);
+        arguments.extend(["--seconds".to_owned(), seconds.to_string()]);
+        arguments.extend(["--ramp".to_owned(), (seconds / 5.0).min(3.0).to_string()]);
+        for config in BOUNDED {
+            arguments.extend(["--topic-config".to_owned(), config.to_owned()]);
+        }
+        self.load(arguments, topic, 0.0, seconds + 120.0)
+    }
+
     /// Reads what `seconds` of a load at this rate wrote.
     fn drain(&mut self, topic: &str, rate: f64, seconds: f64) -> anyhow::Result<Phase> {
         let bound = seconds * 3.0 + 60.0;
@@ -257,7 +284,11 @@ impl<'a> Bench<'a> {
 }
 
 /// Waits for a process; kills it where it takes too long.
-fn ended(mut child: Child, bound: Duration) -> anyhow::Result<()> {
+///
+/// # Errors
+///
+/// It failed, or took too long.
+pub fn ended(mut child: Child, bound: Duration) -> anyhow::Result<()> {
     let end = Instant::now() + bound;
     loop {
         match child.try_wait()? {

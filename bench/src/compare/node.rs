@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde::Serialize;
 
+use crate::cgroup::MemoryLimit;
+
 /// How long a broker may take to end by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What `kafka-server-start` and `kafka-run-class` give the JVM.
@@ -41,8 +43,8 @@ pub struct Programs {
     /// Our broker (default: ottla-broker beside this program)
     #[arg(long, value_name = "FILE")]
     pub ottla: Option<PathBuf>,
-    /// What tests/setup.sh printed: Apache Kafka's jars are in its libs/
-    #[arg(long, value_name = "DIR")]
+    /// What tests/setup.sh printed: Apache Kafka's jars are in its libs/; needed where that is run
+    #[arg(long, value_name = "DIR", default_value = "target/peers")]
     pub peers: PathBuf,
     /// First of three ports on 127.0.0.1
     #[arg(long, default_value_t = 23_100)]
@@ -135,7 +137,17 @@ impl Node {
     ///
     /// Where the program cannot be started.
     pub fn start(&mut self, cpu: Option<usize>) -> anyhow::Result<()> {
+        self.start_within(cpu, None)
+    }
+
+    /// The same, within a limit on its memory.
+    ///
+    /// # Errors
+    ///
+    /// Where the program cannot be started.
+    pub fn start_within(&mut self, cpu: Option<usize>, limit: Option<&MemoryLimit>) -> anyhow::Result<()> {
         let command = self.programs.server(self.kind, &self.home)?;
+        let command = limit.map_or_else(|| command.clone(), |limit| limit.wrapped(&command));
         let log = File::options().create(true).append(true).open(self.home.join("log"))?;
         let mut command = prepared(&command, cpu)?;
         let child = command.stdout(log.try_clone()?).stderr(log).current_dir(&self.home).spawn();
@@ -154,6 +166,12 @@ impl Node {
             None => Ok(process.id()),
             Some(status) => anyhow::bail!("the broker ended, {status}:\n{}", self.tail()),
         }
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.home
     }
 
     /// Where it listens.

@@ -47,6 +47,9 @@ pub enum Refusal {
         /// What the encoder found.
         reason: EncodeError,
     },
+    /// The node stops.
+    #[error("the node stops")]
+    Stopping,
     /// A produce with acks=0 failed; without a response, closing is how the client learns of it.
     #[error("produce with acks=0 failed: {0}")]
     UnackedProduce(ErrorCode),

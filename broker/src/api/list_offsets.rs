@@ -10,6 +10,7 @@ use ottla_wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use ottla_wire::{ErrorCode, Str};
 
 use super::RequestContext;
+use crate::blocking;
 use crate::broker::Broker;
 use crate::partition::{Isolation, Partition, PartitionError};
 use crate::security::{Operation, Resource};
@@ -128,7 +129,7 @@ async fn look_up(
         _ => {
             // By time: reads index and log, from disk if need be.
             let search = move || by_time(&partition, timestamp, isolation);
-            let found = tokio::task::spawn_blocking(search).await;
+            let found = blocking::disk_read(move || Ok(search())).await;
             found.map_err(|_| ErrorCode::UnknownServerError)?.map_err(|error| error.code())
         }
     }

@@ -21,6 +21,7 @@ use tracing::debug;
 use super::call::{Call, Handling};
 use super::leader_hint::LeaderHints;
 use super::{Refusal, RequestContext};
+use crate::blocking;
 use crate::broker::Broker;
 use crate::clock;
 use crate::net::Answer;
@@ -32,6 +33,8 @@ use crate::security::{Operation, Resource};
 const ZSTD_FROM: i16 = 7;
 /// From this version on topics come by id (KIP-516).
 const IDS_FROM: i16 = 13;
+/// Requests from this size on are appended away from the threads that serve connections, in bytes.
+const LARGE: usize = 2 * 1024 * 1024;
 /// The client that tools use to write to internal topics.
 const ADMIN_CLIENT: &str = "__admin_client";
 
@@ -39,13 +42,18 @@ const ADMIN_CLIENT: &str = "__admin_client";
 pub(super) fn start(broker: Arc<Broker>, call: Call, body: Decoder) -> Result<Handling, Refusal> {
     let request = call.decode::<ProduceRequest>(body)?;
     Ok(Box::pin(async move {
-        let began = std::time::Instant::now();
-        let mut production = Production::begin(&broker, &call.context, request);
+        let (mut production, spent) = if call.size() < LARGE {
+            timed_begin(&broker, &call.context, request)
+        } else {
+            let (broker, context) = (Arc::clone(&broker), call.context.clone());
+            let append = move || timed_begin(&broker, &context, request);
+            blocking::large_append(append).await.map_err(|_| Refusal::Stopping)?
+        };
         production.throttle_time_ms = throttle(&broker, &call.context, call.size());
         if production.acks == Some(RequiredAcks::None) {
             return production.unacknowledged();
         }
-        let pause = call.context.throttle_time(&broker.quotas, began.elapsed());
+        let pause = call.context.throttle_time(&broker.quotas, spent);
         production.throttle_time_ms = production.throttle_time_ms.max(pause);
         if !production.is_waiting() {
             let response = production.response(&broker, &call.context);
@@ -57,6 +65,13 @@ pub(super) fn start(broker: Arc<Broker>, call: Call, body: Decoder) -> Result<Ha
             call.encode(&response)
         })))
     }))
+}
+
+/// The appends, and how long they took.
+fn timed_begin(broker: &Broker, context: &RequestContext, request: ProduceRequest) -> (Production, Duration) {
+    let began = std::time::Instant::now();
+    let production = Production::begin(broker, context, request);
+    (production, began.elapsed())
 }
 
 /// A produce request after its appends.

@@ -36,8 +36,9 @@ use crate::storage::{self, Directories, FileSystem, StorageError};
 use crate::telemetry::Metrics;
 use crate::telemetry::loggers::Loggers;
 
-/// `queued.max.request.bytes` when it is not set, in bytes: two of the largest requests.
-const DEFAULT_BUDGET: usize = 256 << 20;
+/// `queued.max.request.bytes` when it is not set, in bytes: one of the largest requests of stock clients and brokers, and
+/// what others need beside it. Fits a container of 256 MiB.
+const DEFAULT_BUDGET: usize = 128 << 20;
 
 /// A running node.
 #[derive(Debug)]
@@ -310,6 +311,7 @@ async fn assemble(
         controller,
         partitions,
         cleaner,
+        memory: memory(&now),
         connections: ConnectionSlots::new(connection_limits(&now)),
         fetch_sessions: Sessions::new(slots, seed),
         groups,
@@ -375,12 +377,14 @@ impl Node {
     }
 
     fn serve(&self, listeners: Vec<Listener>) {
-        let network = &self.broker.config.network;
-        let bytes = network.queued_max_bytes.and_then(|bytes| usize::try_from(bytes).ok());
-        let budget = MemoryBudget::new(bytes.unwrap_or(DEFAULT_BUDGET));
         for listener in listeners {
             let (broker, connections) = (Arc::clone(&self.broker), self.connections.clone());
-            self.tasks.spawn(listener.serve(broker, budget.clone(), connections));
+            self.tasks.spawn(listener.serve(broker, connections));
         }
     }
+}
+
+fn memory(config: &Config) -> MemoryBudget {
+    let bytes = config.network.queued_max_bytes.and_then(|bytes| usize::try_from(bytes).ok());
+    MemoryBudget::new(bytes.unwrap_or(DEFAULT_BUDGET))
 }

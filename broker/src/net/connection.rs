@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::SocketOptions;
-use super::budget::MemoryBudget;
+use super::budget::FREE;
 use super::frame::{Frame, FrameError, FrameReader};
 use super::slots::Slot;
 use super::timed::timed;
@@ -25,6 +25,8 @@ use crate::telemetry::Timing;
 
 /// Answers of one connection that may wait for their turn; then it is not read any more.
 pub(crate) const MAX_PIPELINED: usize = 32;
+/// Memory that they may hold meanwhile, in bytes; the last one may go beyond.
+const MAX_QUEUED: usize = 256 * 1024;
 
 /// What a handled request leaves to send.
 pub enum Answer {
@@ -95,8 +97,57 @@ pub(super) struct Connection {
     writer: ResponseWriter,
     max_idle: Duration,
     handling: Option<Handling>,
-    answers: VecDeque<Answer>,
+    /// Bytes of the request in hand that no budget counts.
+    uncounted: usize,
+    answers: Answers,
     last_use: Instant,
+}
+
+/// Answers that wait for their turn.
+#[derive(Default)]
+struct Answers {
+    queue: VecDeque<(Answer, usize)>,
+    /// Memory that they hold, in bytes: responses, and requests that no budget counts.
+    memory: usize,
+}
+
+impl Answers {
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    fn has_room(&self) -> bool {
+        self.queue.len() < MAX_PIPELINED && self.memory < MAX_QUEUED
+    }
+
+    fn push(&mut self, answer: Answer, request: usize) {
+        let memory = match &answer {
+            Answer::Now(response) => response.parts.in_memory(),
+            Answer::Later(_) => request,
+            Answer::Nothing => 0,
+        };
+        self.memory += memory;
+        self.queue.push_back((answer, memory));
+    }
+
+    fn pop(&mut self) -> Option<Answer> {
+        let (answer, memory) = self.queue.pop_front()?;
+        self.memory -= memory;
+        Some(answer)
+    }
+
+    /// The first one, when it is there; it leaves the queue then and not before.
+    async fn next(&mut self) -> Result<Option<Response>, Refusal> {
+        if let Some((Answer::Later(waiting), _)) = self.queue.front_mut() {
+            let response = waiting.await?;
+            self.pop();
+            return Ok(Some(response));
+        }
+        match self.pop() {
+            Some(Answer::Now(response)) => Ok(Some(response)),
+            _ => Ok(None),
+        }
+    }
 }
 
 impl Connection {
@@ -106,18 +157,19 @@ impl Connection {
         slot: Slot,
         broker: Arc<Broker>,
         options: &SocketOptions,
-        budget: MemoryBudget,
     ) -> Self {
+        let budget = broker.memory.clone();
         Self {
             socket,
             peer,
             slot,
             broker,
-            reader: FrameReader::new(options.max_request_bytes, budget),
-            writer: ResponseWriter::new(options.max_idle),
+            reader: FrameReader::new(options.max_request_bytes, budget.clone()),
+            writer: ResponseWriter::new(options.max_idle, budget),
             max_idle: options.max_idle,
             handling: None,
-            answers: VecDeque::new(),
+            uncounted: 0,
+            answers: Answers::default(),
             last_use: Instant::now(),
         }
     }
@@ -143,14 +195,14 @@ impl Connection {
             let muted = self.peer.mute.until();
             let may_read = self.handling.is_none()
                 && muted.is_none()
-                && self.answers.len() < MAX_PIPELINED
+                && self.answers.has_room()
                 && !stopping.is_cancelled();
             tokio::select! {
                 biased;
-                response = next_answer(&mut self.answers), if !self.answers.is_empty() => self.send(response?).await?,
+                response = self.answers.next(), if !self.answers.is_empty() => self.send(response?).await?,
                 answer = current(&mut self.handling), if self.handling.is_some() => {
                     self.handling = None;
-                    self.answers.push_back(answer?);
+                    self.answers.push(answer?, self.uncounted);
                 }
                 () = stopping.cancelled(), if quiet => return Ok(()),
                 () = until(muted), if muted.is_some() => {}
@@ -172,6 +224,7 @@ impl Connection {
     fn start(&mut self, frame: Frame) -> Result<(), End> {
         self.last_use = Instant::now();
         self.slot.touch(self.last_use);
+        self.uncounted = if frame.share.is_some() { 0 } else { frame.bytes.len().min(FREE) };
         self.handling = Some(dispatch::start(&self.broker, &self.peer, frame)?);
         Ok(())
     }
@@ -179,8 +232,8 @@ impl Connection {
     /// Writes a response; meanwhile the request in hand goes on, so that a slow reader holds up nobody else's locks.
     async fn send(&mut self, response: Option<Response>) -> Result<(), End> {
         let Some(Response { parts, timing, payer }) = response else { return Ok(()) };
-        let Self { writer, socket, handling, answers, .. } = self;
-        let mut write = std::pin::pin!(timed(writer.write(socket, parts)));
+        let Self { writer, socket, handling, answers, uncounted, .. } = self;
+        let mut write = std::pin::pin!(timed(writer.write(socket, parts, answers.memory)));
         let spent = loop {
             tokio::select! {
                 biased;
@@ -190,7 +243,7 @@ impl Connection {
                 }
                 answer = current(handling), if handling.is_some() => {
                     *handling = None;
-                    answers.push_back(answer?);
+                    answers.push(answer?, *uncounted);
                 }
             }
         };
@@ -202,19 +255,6 @@ impl Connection {
         self.broker.metrics.requests.done(&timing);
         Ok(())
     }
-}
-
-/// The first answer, when it is there; it leaves the queue then and not before.
-async fn next_answer(answers: &mut VecDeque<Answer>) -> Result<Option<Response>, Refusal> {
-    let response = match answers.front_mut() {
-        Some(Answer::Later(waiting)) => Some(waiting.await?),
-        _ => match answers.pop_front() {
-            Some(Answer::Now(response)) => return Ok(Some(response)),
-            _ => return Ok(None),
-        },
-    };
-    answers.pop_front();
-    Ok(response)
 }
 
 async fn until(muted: Option<Instant>) {

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::connection::{Connection, Peer};
 use super::slots::Slot;
-use super::{ConnectionSlots, MemoryBudget, SocketOptions};
+use super::{ConnectionSlots, SocketOptions};
 use crate::api::ListenerName;
 use crate::broker::Broker;
 use crate::quota::Mute;
@@ -77,7 +77,7 @@ impl Listener {
     }
 
     /// Accepts until the broker stops; `connections` tracks what was accepted.
-    pub async fn serve(self, broker: Arc<Broker>, budget: MemoryBudget, connections: TaskTracker) {
+    pub async fn serve(self, broker: Arc<Broker>, connections: TaskTracker) {
         let stopping = broker.stopping.clone();
         loop {
             let accepted = tokio::select! {
@@ -88,7 +88,7 @@ impl Listener {
             match accepted {
                 Ok(Some((socket, address, slot))) => {
                     let evicted = slot.evicted();
-                    let connection = self.connection(socket, address, slot, &broker, &budget);
+                    let connection = self.connection(socket, address, slot, &broker);
                     let gauge = broker.metrics.network.connection_opened(&self.name);
                     connections.spawn(async move {
                         tokio::select! {
@@ -139,7 +139,6 @@ impl Listener {
         address: SocketAddr,
         slot: Slot,
         broker: &Arc<Broker>,
-        budget: &MemoryBudget,
     ) -> Connection {
         let address = address.ip().to_canonical();
         let peer = Peer {
@@ -149,7 +148,7 @@ impl Listener {
             host: Str::from(format!("/{address}")),
             mute: Mute::default(),
         };
-        Connection::new(socket, Arc::new(peer), slot, Arc::clone(broker), &self.options, budget.clone())
+        Connection::new(socket, Arc::new(peer), slot, Arc::clone(broker), &self.options)
     }
 }
 

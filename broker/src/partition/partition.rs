@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ottla_log::{
-    AbortedTxn, ActiveProducer, AppendError, Appended, LeaderEpoch, Log, LogConfig, LogError, Offset, Origin,
-    TimestampMs, TimestampOffset,
+    AbortedTxn, ActiveProducer, AppendError, Appended, LeaderEpoch, Log, LogConfig, LogError, Lookup, Offset,
+    Origin, TimestampMs, TimestampOffset,
 };
 use ottla_wire::{Records, Uuid};
 use parking_lot::RwLock;
@@ -305,6 +305,12 @@ impl Partition {
             read.records = slice.records;
         }
         Ok(read)
+    }
+
+    /// What to read, away from the threads that serve connections, before [`Partition::read`] from `offset` on; `None`
+    /// where that reads nothing from files, or fails anyway.
+    pub fn lookup(&self, offset: Offset) -> Option<Lookup> {
+        self.log.read().as_ref()?.lookup(offset).ok().flatten()
     }
 
     /// Registers a long poll; what is appended from now on counts for it.

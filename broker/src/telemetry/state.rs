@@ -44,6 +44,7 @@ fn numbers(broker: &Broker) -> Vec<Number> {
     let mut numbers = replicas(broker);
     numbers.extend(metadata(broker));
     numbers.extend(broker.cleaner.figures());
+    numbers.extend(memory(broker));
     let offline = broker.partitions.directories().iter().filter(|directory| directory.is_offline()).count();
     numbers.push((
         "kafka_log_logmanager_offlinelogdirectorycount",
@@ -58,6 +59,23 @@ fn numbers(broker: &Broker) -> Vec<Number> {
     let state = if broker.is_ready() { RUNNING } else { 1 };
     numbers.push(("kafka_server_kafkaserver_brokerstate", "3 when the broker serves", state));
     numbers
+}
+
+fn memory(broker: &Broker) -> Vec<Number> {
+    let (used, size) = (broker.memory.used(), broker.memory.size());
+    vec![
+        ("kafka_network_socketserver_memorypoolused", "Bytes that requests hold", number(used)),
+        (
+            "kafka_network_socketserver_memorypoolavailable",
+            "Bytes of queued.max.request.bytes that are free",
+            number(size.saturating_sub(used)),
+        ),
+        (
+            "ottla_network_unsentresponsebytes",
+            "Bytes in memory of responses that clients do not take",
+            number(broker.memory.responses()),
+        ),
+    ]
 }
 
 fn replicas(broker: &Broker) -> Vec<Number> {

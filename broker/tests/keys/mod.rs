@@ -6,7 +6,7 @@ mod dynamic;
 mod fetches;
 mod flushing;
 mod groups;
-mod network;
+pub mod network;
 mod node;
 mod quotas;
 mod records;

@@ -76,7 +76,7 @@ async fn requests_share_the_configured_memory() {
         second.create_topic("t", 1, &[]).await;
         let mut first = node.client().await;
         first.socket.write_all(&1_000_000_i32.to_be_bytes()).await.unwrap();
-        first.socket.write_all(&[0; 10]).await.unwrap();
+        first.socket.write_all(&[0; 50_000]).await.unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
         let request = produce_request("t", 0, batch(&["x".repeat(100_000).as_str()], None), -1);
         second.send(&request, 9).await;

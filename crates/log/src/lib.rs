@@ -29,5 +29,7 @@ mod validate;
 
 pub use config::{CompressionLevels, CompressionType, LogConfig};
 pub use error::{AppendError, LogError, ReadError, RecordError};
-pub use log::{AbortedTxn, ActiveProducer, Appended, Flush, Log, Opening, Origin, Slice, TimestampOffset};
+pub use log::{
+    AbortedTxn, ActiveProducer, Appended, Flush, Log, Lookup, Opening, Origin, Slice, TimestampOffset,
+};
 pub use types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};

@@ -105,7 +105,7 @@ async fn poll(
     deadline: Option<tokio::time::Instant>,
 ) -> Reading {
     loop {
-        let reading = reading::read(broker, context, wanted, limits);
+        let reading = reading::read(broker, context, wanted, limits).await;
         let Some(deadline) = deadline.filter(|_| !reading.is_enough(limits) && !wanted.is_empty()) else {
             return reading;
         };
@@ -114,7 +114,7 @@ async fn poll(
             partition.watch(Arc::downgrade(&waiter));
         }
         // What came between the read and the registration would be missed otherwise.
-        let again = reading::read(broker, context, wanted, limits);
+        let again = reading::read(broker, context, wanted, limits).await;
         if again.is_enough(limits) {
             return again;
         }
@@ -122,7 +122,7 @@ async fn poll(
         tokio::select! {
             () = waiter.woken() => {}
             () = stopping => return again,
-            () = tokio::time::sleep_until(deadline) => return reading::read(broker, context, wanted, limits),
+            () = tokio::time::sleep_until(deadline) => return reading::read(broker, context, wanted, limits).await,
         }
     }
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_log::{LeaderEpoch, Offset};
+use ottla_log::{LeaderEpoch, Lookup, Offset};
 use ottla_quorum::image::MetadataImage;
 use ottla_wire::messages::FetchRequest;
 use ottla_wire::messages::fetch_response::{AbortedTransaction, EpochEndOffset, PartitionData};
 use ottla_wire::{ErrorCode, Records, Str};
 
 use super::super::RequestContext;
+use crate::blocking;
 use crate::broker::Broker;
 use crate::fetch_session::{PartitionKey, Wanted};
 use crate::partition::{Isolation, Partition, PartitionError};
@@ -79,12 +80,56 @@ impl Reading {
 }
 
 /// Reads in the order of the request: the first partition that has data gives a batch whatever its size, the others
-/// only what still fits.
-pub(super) fn read(broker: &Broker, context: &RequestContext, wanted: &[Wanted], limits: &Limits) -> Reading {
+/// only what still fits. Where files must be looked into, that is done on other threads first.
+pub(super) async fn read(
+    broker: &Broker,
+    context: &RequestContext,
+    wanted: &[Wanted],
+    limits: &Limits,
+) -> Reading {
+    let mut lookups = Vec::new();
+    let reading = pass(broker, context, wanted, limits, Some(&mut lookups));
+    if lookups.is_empty() {
+        return reading;
+    }
+    let left = limits.max_bytes;
+    // What fails here fails again when it is read, and is told there.
+    let _ = blocking::disk_read(move || {
+        look_up(&lookups, left);
+        Ok(())
+    })
+    .await;
+    pass(broker, context, wanted, limits, None)
+}
+
+/// Until there is as much as the response may have.
+fn look_up(lookups: &[(Lookup, usize)], mut left: usize) {
+    for (lookup, max_bytes) in lookups {
+        left = left.saturating_sub(lookup.run((*max_bytes).min(left)).unwrap_or(0));
+        if left == 0 {
+            return;
+        }
+    }
+}
+
+/// With `lookups`, what must be looked up first is noted there and not read.
+fn pass(
+    broker: &Broker,
+    context: &RequestContext,
+    wanted: &[Wanted],
+    limits: &Limits,
+    mut lookups: Option<&mut Vec<(Lookup, usize)>>,
+) -> Reading {
     let image = broker.image();
     let mut reading = Reading { answers: Vec::with_capacity(wanted.len()), ..Reading::default() };
     for wanted in wanted {
         let found = find(broker, context, &image, &wanted.key, limits);
+        if let (Ok(partition), Some(lookups)) = (&found, &mut lookups)
+            && let Some(lookup) = partition.lookup(Offset(wanted.offset))
+        {
+            lookups.push((lookup, usize::try_from(wanted.max_bytes).unwrap_or(0)));
+            continue;
+        }
         reading.topics.push(found.as_ref().ok().map(|partition| partition.name().topic.clone()));
         let data = match found {
             Ok(partition) => {

@@ -32,6 +32,55 @@ struct State<E> {
     synced: bool,
 }
 
+/// What an index held at one moment.
+#[derive(Debug)]
+pub(crate) struct IndexView<E> {
+    path: PathBuf,
+    file: Option<Arc<dyn DiskFile>>,
+    stored: usize,
+    tail: Vec<E>,
+}
+
+impl<E: Entry> IndexView<E> {
+    /// The last entry for which `before` holds; it must hold for a prefix of the entries.
+    pub(crate) fn last_where(&self, before: impl Fn(&E) -> bool) -> Result<Option<E>, LogError> {
+        if let Some(at) = self.tail.partition_point(&before).checked_sub(1) {
+            return Ok(self.tail.get(at).copied());
+        }
+        let (mut low, mut high) = (0, self.stored);
+        while high - low > CHUNK {
+            let middle = low + (high - low) / 2;
+            if self.read(middle, 1)?.first().is_some_and(&before) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        // The entry before `low`, for which it holds, is read again together with the rest.
+        let from = low.saturating_sub(1);
+        let entries = self.read(from, high - from)?;
+        let count = entries.partition_point(&before);
+        Ok(count.checked_sub(1).and_then(|at| entries.get(at)).copied())
+    }
+
+    fn read(&self, at: usize, count: usize) -> Result<Vec<E>, LogError> {
+        let Some(file) = &self.file else { return Ok(Vec::new()) };
+        read_entries(&**file, &self.path, at, count)
+    }
+}
+
+fn read_entries<E: Entry>(
+    file: &dyn DiskFile,
+    path: &Path,
+    at: usize,
+    count: usize,
+) -> Result<Vec<E>, LogError> {
+    let mut raw = vec![0; count * E::SIZE];
+    let offset = u64::try_from(at * E::SIZE).unwrap_or(u64::MAX);
+    let read = file.read_at(&mut raw, offset).map_err(|e| LogError::io("read", path, e))?;
+    Ok(raw.get(..read).unwrap_or_default().chunks_exact(E::SIZE).filter_map(E::read).collect())
+}
+
 impl<E: Entry> IndexFile<E> {
     /// An index whose file is there already; it is not opened yet.
     pub(crate) fn existing(disk: Arc<dyn Disk>, path: PathBuf) -> Self {
@@ -92,6 +141,14 @@ impl<E: Entry> IndexFile<E> {
             Some(at) => self.entry(&mut state, at).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The entries as they are now, to be searched without a lock.
+    pub(crate) fn view(&self) -> Result<IndexView<E>, LogError> {
+        let mut state = self.state.lock();
+        let stored = self.load(&mut state)?;
+        let file = if stored > 0 { Some(self.file(&mut state)?) } else { None };
+        Ok(IndexView { path: self.path.clone(), file, stored, tail: state.tail.clone() })
     }
 
     /// Keeps the entries for which `keep` holds; it must hold for a prefix of them.
@@ -203,11 +260,7 @@ impl<E: Entry> IndexFile<E> {
     }
 
     fn entries(&self, state: &mut State<E>, at: usize, count: usize) -> Result<Vec<E>, LogError> {
-        let mut raw = vec![0; count * E::SIZE];
-        let offset = u64::try_from(at * E::SIZE).unwrap_or(u64::MAX);
-        let file = self.file(state)?;
-        let read = file.read_at(&mut raw, offset).map_err(|e| LogError::io("read", &self.path, e))?;
-        Ok(raw.get(..read).unwrap_or_default().chunks_exact(E::SIZE).filter_map(E::read).collect())
+        read_entries(&*self.file(state)?, &self.path, at, count)
     }
 
     /// How many entries from the front fulfil `holds`.
@@ -296,6 +349,9 @@ mod tests {
             (99_999, Some(999)),
         ] {
             assert_eq!(find(&index, probe.0), probe.1);
+            let view = index.view().unwrap();
+            let seen = view.last_where(|e| e.relative_offset <= probe.0).unwrap().map(|e| e.position / 100);
+            assert_eq!(seen, probe.1);
         }
         index.close().unwrap();
         assert_eq!(StdDisk.len(&path).unwrap(), Some(8000));

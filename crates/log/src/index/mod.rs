@@ -8,5 +8,5 @@ mod file;
 mod txn;
 
 pub(crate) use entry::{Entry, OffsetEntry, TimeEntry};
-pub(crate) use file::IndexFile;
+pub(crate) use file::{IndexFile, IndexView};
 pub(crate) use txn::TxnIndex;

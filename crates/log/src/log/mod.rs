@@ -5,6 +5,7 @@
 mod append;
 mod cut;
 mod flush;
+mod lookup;
 mod open;
 mod read;
 mod retain;
@@ -36,6 +37,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tail::Tail;
+
+pub use lookup::Lookup;
 
 /// What the caller knows about a log before it is opened.
 #[derive(Clone, Copy, Debug, Default)]

@@ -513,3 +513,27 @@ fn leftovers_of_an_interrupted_cleaning_are_finished_or_undone() {
     assert_eq!(all_bases(&log), threes(60));
     assert_eq!(["swap", "cleaned", "deleted"].map(|suffix| fixture.count_files(suffix)), [0, 0, 0]);
 }
+
+#[test]
+fn a_lookup_reads_ahead_what_a_read_will_need() {
+    let f = Fixture::with_small_segments();
+    let log = f.filled(300);
+    let (end, segments) = (log.end_offset(), log.segment_count());
+    assert!(segments > 5);
+    for offset in [0, 1, 44, 100, 333, 599].map(Offset) {
+        let lookup = log.lookup(offset).unwrap().unwrap();
+        let slice = log.read(offset, usize::MAX, end, true).unwrap();
+        assert_eq!(
+            lookup.run(usize::MAX).unwrap(),
+            slice.records.len(),
+            "all of the segment from {offset:?}"
+        );
+        assert_eq!(lookup.run(100).unwrap().min(100), 100);
+    }
+    for known in [end, end.plus(-1), end.plus(7), Offset(-1)] {
+        assert!(log.lookup(known).unwrap().is_none(), "{known:?} needs no look into files");
+    }
+    let reopened = f.stop_and_start(log);
+    let last = reopened.lookup(end.plus(-1)).unwrap().unwrap();
+    assert!(last.run(1).unwrap() > 0);
+}

@@ -7,6 +7,7 @@ mod files;
 mod recover;
 mod scan;
 mod search;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ mod tests;
 pub(crate) use files::DirtyFile;
 pub(crate) use recover::{Recovered, Scanned, info};
 pub(crate) use scan::{BatchAt, HeaderWalk};
+pub(crate) use view::SegmentView;
 
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile, OpenMode};

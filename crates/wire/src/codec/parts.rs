@@ -46,6 +46,11 @@ impl Parts {
         self.len == 0
     }
 
+    /// How many of the bytes are in memory.
+    pub fn in_memory(&self) -> usize {
+        self.parts.iter().map(|part| if let Part::Bytes(bytes) = part { bytes.len() } else { 0 }).sum()
+    }
+
     /// The pieces, in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Part> {
         self.parts.iter()

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::budget::{FREE, MemoryBudget, Share};
 
-/// The first read, and the most that an idle connection keeps, in bytes.
+/// The least that is read at once, in bytes.
 const SMALL: usize = 4 * 1024;
 const LENGTH: usize = 4;
 /// Frames from this size on get pages of their own, which go back to the system with them, in bytes.
@@ -143,7 +143,7 @@ impl FrameReader {
     fn cut(&mut self, length: usize) -> Frame {
         let mut bytes = self.buffer.split_to(LENGTH + length).freeze();
         bytes::Buf::advance(&mut bytes, LENGTH);
-        if self.buffer.is_empty() && self.buffer.capacity() + length > SMALL {
+        if self.buffer.is_empty() {
             // The frame keeps its memory; an idle connection keeps none.
             self.buffer = BytesMut::new();
         }

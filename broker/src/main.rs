@@ -10,7 +10,7 @@ use clap::Parser as _;
 use ottla_broker::cli::{self, Action, Cli, FormatArgs};
 use ottla_broker::config::{Config, Sources};
 use ottla_broker::telemetry::loggers::Loggers;
-use ottla_broker::{broker, clock, storage};
+use ottla_broker::{admin, broker, clock, storage};
 use ottla_log::disk::StdDisk;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -98,7 +98,7 @@ async fn start(config: Config, loggers: Arc<Loggers>) -> anyhow::Result<broker::
         match broker::start_with(config.clone(), Arc::clone(&loggers)).await {
             Err(error) if error.is_no_space() => {
                 error!(%error, "no space to start on: trying again");
-                tokio::time::sleep(WITHOUT_SPACE).await;
+                admin::wait(config.http.as_ref(), WITHOUT_SPACE).await;
             }
             started => return Ok(started?),
         }

@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class Scene:
         )
         self.group.subscribe(["probe"])
         assert self.group.poll(30).value() == b"first"
-        self.load = verify.Load(self.node.bootstrap, 7, 20, tmp_path / "verify.log", rate=300)
+        self.load = verify.Load(self.node.bootstrap, 7, 18, tmp_path / "verify.log", rate=300)
 
     def probe(self) -> int:
         """The error code of one small produce."""
@@ -102,9 +103,19 @@ class Scene:
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
         self.admin.incremental_alter_configs([resource])[resource].result(20)
 
+    def get(self, path: str):
+        return urllib.request.urlopen(f"http://{self.node.properties['ottla.http.listener']}/{path}", timeout=2)
+
+    def status(self, path: str) -> int:
+        try:
+            return self.get(path).status
+        except urllib.error.HTTPError as refused:
+            return refused.code
+        except OSError:
+            return 0
+
     def metric(self, name: str) -> float:
-        url = f"http://{self.node.properties['ottla.http.listener']}/metrics"
-        lines = urllib.request.urlopen(url, timeout=5).read().decode().splitlines()
+        lines = self.get("metrics").read().decode().splitlines()
         return float(next(line for line in lines if line.startswith(name + "{")).split()[-1])
 
 
@@ -179,6 +190,7 @@ def test_another_program_fills_the_disk_to_the_last_byte(scene, report):
     scene.node.start(wait=False)
     time.sleep(6)
     assert scene.node.process.poll() is None, f"it ended:\n{scene.node.tail()}"
+    scene.until(3, lambda: (scene.status("livez"), scene.status("readyz")) == (200, 503))
 
     scene.filler.unlink()
     resumed = scene.until(5, lambda: answers(scene))
@@ -217,4 +229,3 @@ def test_a_producer_waits_for_space(scene):
     assert producer.flush(3) == 10
     scene.admin.delete_topics(["bulk"])["bulk"].result(20)
     assert producer.flush(10) == 0 and outcomes == [None] * 10
-    scene.load.judged()

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -55,6 +56,19 @@ pub async fn serve(listener: TcpListener, broker: Arc<Broker>) {
     if let Err(error) = server.await {
         warn!(%error, "http server failed");
     }
+}
+
+/// For a process that cannot start its broker yet: it lives and is not ready. Returns after `time`, whether or not it
+/// could answer.
+pub async fn wait(listener: Option<&(String, u16)>, time: Duration) {
+    let unready = get(async || (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"));
+    let app = Router::new().route("/livez", get(livez)).route("/readyz", unready);
+    let until = tokio::time::Instant::now() + time;
+    if let Ok(Some(listener)) = bind(listener).await {
+        // It ends with the time.
+        drop(tokio::time::timeout_at(until, axum::serve(listener, app).into_future()).await);
+    }
+    tokio::time::sleep_until(until).await;
 }
 
 /// The process runs.

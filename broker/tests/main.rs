@@ -23,6 +23,7 @@ mod kill_nine;
 mod log_start;
 mod loggers;
 mod long_poll;
+mod many_partitions;
 mod metrics;
 mod pipelining;
 mod produce_fetch;

@@ -17,6 +17,8 @@ struct Cli {
 enum Command {
     /// Apache Kafka and Ottla in turn
     Run(compare::Options),
+    /// A node with many partitions
+    Partitions(compare::partitions::Options),
     /// One load: writes; prints JSON
     Pour(load::Options),
     /// One load: reads a topic; prints JSON
@@ -30,6 +32,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(options) => compare::run(options).map(|results| print!("{}", results.table())),
+        Command::Partitions(options) => compare::partitions::run(&options).map(|figures| print!("{figures}")),
         Command::Pour(options) => load::pour(&options).and_then(|outcome| print(&outcome)),
         Command::Drain(options) => load::drain(&options).and_then(|outcome| print(&outcome)),
         Command::Flood(options) => load::flood::flood(&options).and_then(|outcome| print(&outcome)),

@@ -1,7 +1,9 @@
 //! Apache Kafka and ours in turn, under the same load.
 
+mod connection;
 mod first_ack;
 mod node;
+pub mod partitions;
 mod results;
 pub mod usage;
 

@@ -102,6 +102,7 @@ pub struct Node {
     kind: Kind,
     home: PathBuf,
     programs: Programs,
+    descriptors: Option<u64>,
     process: Option<Child>,
 }
 
@@ -128,7 +129,12 @@ impl Node {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
-        Ok(Self { kind, home, programs: programs.clone(), process: None })
+        Ok(Self { kind, home, programs: programs.clone(), descriptors: None, process: None })
+    }
+
+    /// From the next start on it may have so many files open.
+    pub fn set_descriptors(&mut self, limit: u64) {
+        self.descriptors = Some(limit);
     }
 
     /// Starts it, on one CPU if one is named. It is not ready when this returns.
@@ -146,7 +152,10 @@ impl Node {
     ///
     /// Where the program cannot be started.
     pub fn start_within(&mut self, cpu: Option<usize>, limit: Option<&MemoryLimit>) -> anyhow::Result<()> {
-        let command = self.programs.server(self.kind, &self.home)?;
+        let mut command = self.programs.server(self.kind, &self.home)?;
+        if let Some(files) = self.descriptors {
+            command.splice(0..0, ["prlimit".to_owned(), format!("--nofile={files}:{files}")]);
+        }
         let command = limit.map_or_else(|| command.clone(), |limit| limit.wrapped(&command));
         let log = File::options().create(true).append(true).open(self.home.join("log"))?;
         let mut command = prepared(&command, cpu)?;
@@ -200,7 +209,8 @@ impl Node {
         anyhow::bail!("the broker did not end within {} s", PATIENCE.as_secs())
     }
 
-    fn kill(&mut self) {
+    /// Kills it, if it runs.
+    pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();

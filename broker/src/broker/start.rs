@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use ottla_log::LogError;
 use ottla_log::checkpoint::CleanShutdown;
-use ottla_log::disk::{Disk, StdDisk};
+use ottla_log::disk::{BoundedDisk, Disk, StdDisk};
 use ottla_quorum::QuorumError;
 use ottla_quorum::image::MetadataImage;
 use ottla_wire::Str;
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
@@ -95,7 +96,15 @@ impl StartError {
     }
 }
 
-/// Starts a node: lock → identity → sockets → controller → registration → logs → metadata in effect → serving.
+/// Starts a node: lock → identity → sockets → controller → registration and logs → metadata in effect → serving.
+///
+/// What it waits for the disk for, one after the other, and why:
+/// - `quorum-state` (file and name): no epoch is led twice;
+/// - the metadata log: the new epoch counts once it is committed, and so does the registration, whose offset is the
+///   broker's epoch, and unfencing, after which clients are told of this leader;
+/// - beside the registration, the removal of the mark of a clean stop: it has to be gone before a log is written to.
+///
+/// Logs that were closed cleanly have nothing to wait for.
 ///
 /// # Errors
 /// The first thing that stands in the way; nothing is left running then.
@@ -121,6 +130,7 @@ pub async fn start_with(config: Config, loggers: Arc<Loggers>) -> Result<Node, S
 
 async fn begin(config: Config, disk: Arc<dyn Disk>, loggers: Arc<Loggers>) -> Result<Node, StartError> {
     let config = Arc::new(config);
+    let disk: Arc<dyn Disk> = Arc::new(BoundedDisk::new(disk, storage::descriptors::log_files()));
     check_hosts(&config).await?;
     let ground = prepare(&config, &disk)?;
     let listeners = bind(&config).await?;
@@ -158,9 +168,12 @@ async fn serve(
     let Ground { mut found, identity, directories, file_systems, failures } = ground;
     // Only now: a directory whose metadata is refused stays as it was.
     found.complete(disk)?;
-    let broker_epoch =
-        controller.register_broker(registration(config, &identity, &directories, &listeners)).await?;
-    let broker = assemble(config, &identity, directories, controller, loggers).await?;
+    let registration = registration(config, &identity, &directories, &listeners);
+    let loading = Loading::begin(config, directories, controller.image());
+    let registered = controller.register_broker(registration).await;
+    let loaded = loading.end().await?;
+    let broker_epoch = registered?;
+    let broker = assemble(config, &identity, loaded, controller, loggers);
     file_systems.iter().for_each(|file_system| file_system.look());
 
     let node = Node {
@@ -281,30 +294,48 @@ fn registration(
     }
 }
 
-/// Opens the logs and puts the broker together; from here on a crash is an unclean stop.
-async fn assemble(
+/// What follows from an image.
+struct Loaded {
+    image: Arc<MetadataImage>,
+    partitions: Arc<Partitions>,
+    now: Config,
+    quotas: Quotas,
+}
+
+/// The logs of an image, while they are opened; from here on a crash is an unclean stop.
+struct Loading(JoinHandle<Result<Loaded, LogError>>);
+
+impl Loading {
+    fn begin(config: &Arc<Config>, directories: Vec<Arc<LogDirectory>>, image: Arc<MetadataImage>) -> Self {
+        let config = Arc::clone(config);
+        Self(tokio::task::spawn_blocking(move || {
+            let (now, quotas) = (current_config(&config, &image), Quotas::new(&config.quotas));
+            quotas.set(&image.security);
+            let partitions = load(config, directories, &image)?;
+            Ok(Loaded { image, partitions, now, quotas })
+        }))
+    }
+
+    async fn end(self) -> Result<Loaded, StartError> {
+        Ok(self.0.await.map_err(std::io::Error::other)??)
+    }
+}
+
+/// Puts the broker together over what was loaded.
+fn assemble(
     config: &Arc<Config>,
     identity: &ControllerIdentity,
-    directories: Vec<Arc<LogDirectory>>,
+    loaded: Loaded,
     controller: ControllerHandle,
     loggers: Arc<Loggers>,
-) -> Result<Arc<Broker>, StartError> {
-    let image = controller.image();
-    let (loading, placed) = (Arc::clone(config), Arc::clone(&image));
-    let quotas = Quotas::new(&config.quotas);
-    let load = move || {
-        let now = current_config(&loading, &placed);
-        quotas.set(&placed.security);
-        Ok::<_, LogError>((load(loading, directories, &placed)?, now, quotas))
-    };
-    let (partitions, now, quotas) =
-        tokio::task::spawn_blocking(load).await.map_err(std::io::Error::other)??;
+) -> Arc<Broker> {
+    let Loaded { image, partitions, now, quotas } = loaded;
     let cleaner = LogCleaner::new(Arc::clone(&partitions), now.cleaner.clone());
     let groups = Coordinator::new(config, Arc::clone(&partitions));
     groups.apply(&MetadataImage::default(), &image);
     let slots = usize::try_from(config.fetch.session_slots).unwrap_or(0);
     let seed = u64::from_be_bytes(*identity.incarnation_id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
-    Ok(Arc::new(Broker {
+    Arc::new(Broker {
         config: Arc::clone(config),
         cluster_id: identity.cluster_id.clone(),
         node_id: config.node_id,
@@ -324,7 +355,7 @@ async fn assemble(
         applied: watch::Sender::new(image.offset()),
         image: ArcSwap::new(image),
         ready: AtomicBool::new(false),
-    }))
+    })
 }
 
 fn load(

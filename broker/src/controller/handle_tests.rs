@@ -125,6 +125,7 @@ async fn the_quorum_is_described() {
     let dir = tempfile::tempdir().expect("temporary directory");
     format(dir.path());
     let handle = start(dir.path(), 1, &[]);
+    join(&handle, 1).await;
     let asked = |topic: &str| DescribeQuorumRequest {
         topics: vec![TopicData {
             topic_name: Str::from(topic),

@@ -54,16 +54,17 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// Registers the controller and publishes the first image.
+    /// Publishes the first image and registers the controller, which is committed with whatever is done first: nobody
+    /// waits for it.
     pub(super) fn begin(
         quorum: Quorum,
         settings: ControllerSettings,
         publisher: Publisher,
     ) -> Result<Self, QuorumError> {
         let mut task = Self { quorum, settings, publisher, cleaned: Instant::now() };
+        task.publisher.publish(task.quorum.image());
         let registered = registration::register_controller(task.image(), &task.settings);
         task.write(registered)?;
-        task.commit()?;
         Ok(task)
     }
 
@@ -106,7 +107,12 @@ impl Task {
                         return;
                     }
                 },
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Err(error) = self.commit() {
+                        tracing::error!(%error, "metadata log failed, the controller stops");
+                        return;
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => stop = Some(Box::new(|_| ())),
             }
             self.keep_house();

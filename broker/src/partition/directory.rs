@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ottla_log::LogError;
 use ottla_log::disk::Disk;
@@ -21,6 +21,7 @@ pub struct LogDirectory {
     disk: Arc<dyn Disk>,
     file_system: Arc<FileSystem>,
     offline: AtomicBool,
+    hosted: AtomicUsize,
     failures: Arc<Notify>,
 }
 
@@ -33,7 +34,8 @@ impl LogDirectory {
         file_system: Arc<FileSystem>,
         failures: Arc<Notify>,
     ) -> Arc<Self> {
-        Arc::new(Self { path, id, disk, file_system, offline: AtomicBool::new(false), failures })
+        let (offline, hosted) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Arc::new(Self { path, id, disk, file_system, offline, hosted, failures })
     }
 
     /// A directory that could not even be identified when the node started; its id is zero.
@@ -43,7 +45,8 @@ impl LogDirectory {
         file_system: Arc<FileSystem>,
         failures: Arc<Notify>,
     ) -> Arc<Self> {
-        Arc::new(Self { path, id: Uuid::ZERO, disk, file_system, offline: AtomicBool::new(true), failures })
+        let (offline, hosted) = (AtomicBool::new(true), AtomicUsize::new(0));
+        Arc::new(Self { path, id: Uuid::ZERO, disk, file_system, offline, hosted, failures })
     }
 
     /// Where it is.
@@ -64,6 +67,28 @@ impl LogDirectory {
     /// Where it lies, with how much room there is.
     pub fn file_system(&self) -> &Arc<FileSystem> {
         &self.file_system
+    }
+
+    /// Number of partitions in it.
+    pub fn hosted(&self) -> usize {
+        self.hosted.load(Ordering::Relaxed)
+    }
+
+    /// Counts a partition that is now in it.
+    pub(super) fn took(&self) {
+        self.hosted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one that no longer is.
+    pub(super) fn gave(&self) {
+        self.hosted.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Makes the names of partitions' directories durable; where that fails, it is fenced.
+    pub(super) fn sync_names(&self) {
+        if let Err(error) = self.disk.sync_dir(&self.path) {
+            self.fence(&format!("sync {}: {error}", self.path.display()));
+        }
     }
 
     /// Whether it was fenced.

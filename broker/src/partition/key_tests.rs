@@ -154,6 +154,10 @@ impl Disk for Crowd {
         StdDisk.sync_dir(dir)
     }
 
+    fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        StdDisk.sync_all(dir)
+    }
+
     fn space(&self, dir: &Path) -> io::Result<Space> {
         StdDisk.space(dir)
     }

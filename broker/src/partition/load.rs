@@ -107,8 +107,7 @@ impl Found {
             if name.ends_with(DELETED) {
                 remove(&**disk, &path.join(&name));
             } else if let Some(partition) = partition_name(&name) {
-                let metadata = PartitionMetadata::read(&**disk, &path.join(&name))?;
-                partitions.insert(partition, metadata.and_then(|metadata| metadata.topic_id.parse().ok()));
+                partitions.insert(partition, topic_id(&**disk, &path.join(&name))?);
             }
         }
         let checkpoints = Checkpoints::read(disk, path);
@@ -117,14 +116,26 @@ impl Found {
 
     /// Takes out the partition if it is here. A directory of an older topic of the same name is set aside.
     pub(super) fn take(&mut self, name: &TopicPartition, topic_id: Uuid) -> bool {
-        match self.partitions.get(name) {
-            // Kafka writes the file lazily: one without is of this topic.
-            Some(None) => {}
-            Some(Some(id)) if *id == topic_id => {}
-            _ => return false,
+        let fits = match self.partitions.get(name) {
+            None => false,
+            Some(Some(id)) => *id == topic_id,
+            Some(None) => self.clean || self.is_empty(name),
+        };
+        if fits {
+            self.partitions.remove(name);
         }
-        self.partitions.remove(name);
-        true
+        fits
+    }
+
+    /// Whether nothing was ever written to the partition. After a power cut `partition.metadata` may be missing, if nothing
+    /// of the partition was made durable; what is there of it may be of this topic, or of an older one of the same name.
+    fn is_empty(&self, name: &TopicPartition) -> bool {
+        let (disk, path) = (self.directory.disk(), self.directory.path().join(name.to_string()));
+        let has_records = |file: &String| {
+            file.ends_with(".log")
+                && disk.len(&path.join(file)).is_ok_and(|len| len.is_some_and(|len| len > 0))
+        };
+        disk.list(&path).is_ok_and(|files| !files.iter().any(has_records))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -155,6 +166,7 @@ impl Found {
                 clean: self.clean,
                 recovery_point: recovery_point.get(name).unwrap_or_default(),
                 log_start_offset: log_start.get(name).unwrap_or_default(),
+                ..Opening::default()
             },
             high_watermark: high_watermark.get(name).unwrap_or_default(),
             cleaned_up_to: cleaner.get(name),
@@ -185,10 +197,21 @@ pub(super) fn open(
     let path = directory.path().join(name.to_string());
     let disk = directory.disk();
     let log = Log::open(path.clone(), config, Arc::clone(disk), opening, now)?;
-    if PartitionMetadata::read(&**disk, &path)?.is_none() {
+    if self::topic_id(&**disk, &path)?.is_none() {
         PartitionMetadata { topic_id: topic_id.to_string() }.write(&**disk, &path)?;
     }
     Ok(log)
+}
+
+/// The topic that a partition's directory belongs to, if it says.
+fn topic_id(disk: &dyn Disk, path: &Path) -> Result<Option<Uuid>, LogError> {
+    match PartitionMetadata::read(disk, path) {
+        Err(LogError::Corrupt { reason, .. }) => {
+            warn!(path = %path.display(), reason, "partition.metadata is damaged");
+            Ok(None)
+        }
+        other => Ok(other?.and_then(|metadata| metadata.topic_id.parse().ok())),
+    }
 }
 
 /// Topic and index out of a directory's name; `None` for anything that is no partition.

@@ -6,6 +6,7 @@
 //! passes (`space`).
 
 mod cleaning;
+mod close;
 mod directory;
 mod error;
 #[cfg(test)]

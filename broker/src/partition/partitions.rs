@@ -70,6 +70,10 @@ impl Partitions {
         let created: Vec<_> =
             jobs.iter().filter(created).map(|job| (Arc::clone(&job.directory), job.name.clone())).collect();
         let threads = recovery_threads(&config, image) * directories.len();
+        // First: a partition of a new topic is made where that of an older one of the same name may be.
+        for found in &mut found {
+            found.set_strays_aside();
+        }
         let mut opened = Vec::new();
         let mut lacking = false;
         for outcome in open_all(jobs, threads, now) {
@@ -78,9 +82,6 @@ impl Partitions {
                 Opened::NoSpaceForNew => lacking = true,
                 Opened::NoSpace(error) => return Err(error),
             }
-        }
-        for found in &mut found {
-            found.set_strays_aside();
         }
         let checkpoints = found.into_iter().map(|found| (found.directory, found.checkpoints)).collect();
         let partitions = Self {
@@ -125,12 +126,15 @@ impl Partitions {
 
     /// Makes this broker's partitions those of `new`; only what differs from `old` is touched. Does file I/O.
     pub fn apply(&self, old: &MetadataImage, new: &MetadataImage, now: TimestampMs) {
+        let mut renamed = Vec::new();
         for topic in old.topics.iter() {
             let kept = new.topics.by_name(&topic.name).is_some_and(|now| now.id == topic.id);
             if !kept {
-                self.delete_topic(topic, now);
+                self.delete_topic(topic, &mut renamed, now);
             }
         }
+        // What is made from here on is not to be found beside what is deleted after a power cut.
+        renamed.iter().for_each(|directory| directory.sync_names());
         let layers_changed = old.configs.default_broker() != new.configs.default_broker()
             || old.configs.broker(self.config.node_id) != new.configs.broker(self.config.node_id);
         for topic in new.topics.iter() {
@@ -155,6 +159,7 @@ impl Partitions {
         now: TimestampMs,
     ) {
         let config = topic_config(&self.config, image, &topic.name);
+        let (mut created, mut renamed) = (0, Vec::new());
         for (index, state) in &topic.partitions {
             let name = TopicPartition::new(topic.name.clone(), *index);
             let hosted = self.get(&name).filter(|partition| partition.topic_id() == topic.id);
@@ -167,12 +172,17 @@ impl Partitions {
                     }
                     partition.set_leadership(leadership);
                 }
-                Some(_) => self.delete(&name, now),
+                Some(_) => self.delete(&name, &mut renamed, now),
                 None if here && (is_new(*index) || !self.may_lie_offline(state)) => {
-                    self.create(name, topic.id, state, &config, leadership, now);
+                    let made = self.create(name, topic.id, state, &config, leadership, now);
+                    created += usize::from(made);
                 }
                 None => {}
             }
+        }
+        renamed.iter().for_each(|directory| directory.sync_names());
+        if created > 0 {
+            info!(topic = %topic.name, partitions = created, "partitions created");
         }
     }
 
@@ -184,24 +194,26 @@ impl Partitions {
         config: &TopicConfig,
         leadership: Leadership,
         now: TimestampMs,
-    ) {
+    ) -> bool {
         let Some(directory) = self.choose_directory(state) else {
             error!(partition = %name, "no log directory is online");
-            return;
+            return false;
         };
         if !self.forget_older(&directory, &name) {
-            return;
+            return false;
         }
         match load::open(&directory, &name, topic_id, config.log.clone(), Opening::default(), now) {
             Ok(log) => {
-                info!(partition = %name, directory = %directory.path().display(), "partition created");
+                debug!(partition = %name, directory = %directory.path().display(), "partition created");
                 self.insert(Partition::new(name, topic_id, directory, log, leadership, Offset::ZERO));
+                true
             }
             Err(error) => {
                 if error.is_no_space() {
                     self.shortage.note();
                 }
                 directory.judge(&name, &error);
+                false
             }
         }
     }
@@ -253,27 +265,28 @@ impl Partitions {
     fn choose_directory(&self, state: &PartitionImage) -> Option<Arc<LogDirectory>> {
         let assigned = state.directory_of(self.config.node_id);
         let online = || self.directories.iter().filter(|directory| !directory.is_offline());
-        let count = |directory: &&Arc<LogDirectory>| {
-            let inside = |partition: &&Arc<Partition>| Arc::ptr_eq(partition.directory(), directory);
-            (directory.file_system().is_low(), self.all().iter().filter(inside).count())
-        };
         let named = online().find(|directory| Some(directory.id()) == assigned);
-        named.or_else(|| online().min_by_key(count)).cloned()
+        let emptiest =
+            || online().min_by_key(|directory| (directory.file_system().is_low(), directory.hosted()));
+        named.or_else(emptiest).cloned()
     }
 
     fn insert(&self, partition: Arc<Partition>) {
         let name = partition.name().clone();
+        partition.directory().took();
         self.hosted.write().entry(name.topic).or_default().insert(name.partition, partition);
     }
 
-    fn delete_topic(&self, topic: &TopicImage, now: TimestampMs) {
+    fn delete_topic(&self, topic: &TopicImage, renamed: &mut Vec<Arc<LogDirectory>>, now: TimestampMs) {
         for index in topic.partitions.keys() {
-            self.delete(&TopicPartition::new(topic.name.clone(), *index), now);
+            self.delete(&TopicPartition::new(topic.name.clone(), *index), renamed, now);
         }
+        info!(topic = %topic.name, "topic deleted");
     }
 
-    /// Takes a partition away: waiters learn of it, the directory is renamed, and removed later.
-    fn delete(&self, name: &TopicPartition, now: TimestampMs) {
+    /// Takes a partition away: waiters learn of it, the directory is renamed, and removed later. The new name is durable
+    /// once the directories in `renamed` are synced.
+    fn delete(&self, name: &TopicPartition, renamed: &mut Vec<Arc<LogDirectory>>, now: TimestampMs) {
         let mut hosted = self.hosted.write();
         let Some(topic) = hosted.get_mut(&name.topic) else { return };
         let Some(partition) = topic.remove(&name.partition) else { return };
@@ -281,12 +294,17 @@ impl Partitions {
             hosted.remove(&name.topic);
         }
         drop(hosted);
+        let directory = partition.directory();
+        directory.gave();
         let Some(mut log) = partition.close() else { return };
         let due = TimestampMs(now.0.saturating_add(log.config().file_delete_delay_ms));
         match log.rename_for_delete(&load::unique()) {
             Ok(path) => {
-                info!(partition = %name, path = %path.display(), "partition deleted");
+                debug!(partition = %name, path = %path.display(), "partition deleted");
                 self.doomed.lock().push(Doomed { log, due });
+                if !renamed.iter().any(|known| Arc::ptr_eq(known, directory)) {
+                    renamed.push(Arc::clone(directory));
+                }
             }
             Err(error) => partition.judge(&error),
         }

@@ -135,18 +135,15 @@ fn a_leaders_epoch_begins_at_the_logs_end_when_it_is_elected() {
     };
     assert_eq!(end(&partition, 0), Some((0, 0)), "before anything is appended");
     append(&partition, 3).unwrap();
-    assert_eq!(fixture.epochs(), "0\n1\n0 0\n");
     fixture.elect(NODE);
     assert_eq!((end(&partition, 0), end(&partition, 1)), (Some((0, 3)), Some((1, 3))));
     append(&partition, 2).unwrap();
-    assert_eq!(fixture.epochs(), "0\n2\n0 0\n1 3\n");
     fixture.elect(2);
     assert_eq!(end(&partition, 2), None, "a follower learns of epochs from batches");
     fixture.elect(NODE);
     fixture.elect(NODE);
     assert_eq!((end(&partition, 3), end(&partition, 4)), (Some((1, 5)), Some((4, 5))), "3 has no records");
     append(&partition, 1).unwrap();
-    assert_eq!(fixture.epochs(), "0\n3\n0 0\n1 3\n4 5\n");
 
     fixture.elect(NODE);
     fixture.partitions.close(1, 1, clock::now());
@@ -322,9 +319,11 @@ fn a_log_that_cannot_be_opened_for_want_of_space_stays_as_it_is() {
     let mut fixture = Fixture::new(1, &[]);
     let partition = fixture.create(0);
     append(&partition, 3).unwrap();
+    partition.with_log(|log| log.roll(clock::now())).unwrap().unwrap();
     drop(partition.close());
     let index = partition.directory().path().join("t-0/00000000000000000000.index");
     std::fs::remove_file(index).unwrap();
+    // Of a finished segment: it has to be written again.
     std::fs::remove_file(partition.directory().path().join("t-0").join(LEADER_EPOCH)).unwrap();
     fixture.disks[0].set_space_left(Some(0));
     let (config, directories) = (Arc::clone(&fixture.config), fixture.directories.clone());

@@ -1,18 +1,16 @@
-//! What is done to partitions in the background: retention, flushes, checkpoints, expiry of producers; and the last of
-//! each when the node stops.
+//! What is done to partitions in the background: retention, flushes, checkpoints, expiry of producers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_log::checkpoint::CleanShutdown;
 use ottla_log::{LogError, Offset, TimestampMs};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::load::{Checkpoint, Checkpoints};
-use super::{LogDirectory, Partition, Partitions};
+use super::{Partition, Partitions};
 use crate::clock;
 use crate::config::LogTasks;
 use crate::storage::FileSystem;
@@ -207,88 +205,5 @@ impl Partitions {
             }
         }
         written
-    }
-
-    /// Closes everything for good: flush, producer snapshots, checkpoints, and the mark of a clean shutdown where all
-    /// of it worked. `threads` logs at a time.
-    pub fn close(&self, broker_epoch: i64, threads: usize, now: TimestampMs) {
-        let all = self.all();
-        let offsets = Closed::before(&all);
-        let queue = parking_lot::Mutex::new(all.iter());
-        let unclean = parking_lot::Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for _ in 0..threads.clamp(1, all.len().max(1)) {
-                scope.spawn(|| {
-                    let next = || queue.lock().next();
-                    while let Some(partition) = next() {
-                        if !close_one(partition, now) {
-                            unclean.lock().push(Arc::clone(partition.directory()));
-                        }
-                    }
-                });
-            }
-        });
-        let unclean = unclean.into_inner();
-        for (directory, checkpoints) in self.checkpoints.lock().iter_mut() {
-            // What is not on disk must not be noted as if it were: the next start recovers it.
-            if directory.is_offline() || unclean.iter().any(|other| Arc::ptr_eq(other, directory)) {
-                continue;
-            }
-            if let Err(error) = offsets.write(directory, checkpoints, broker_epoch) {
-                warn!(directory = %directory.path().display(), %error, "shutdown of the directory is not clean");
-            }
-        }
-    }
-}
-
-/// Whether everything in it is on disk.
-fn close_one(partition: &Arc<Partition>, now: TimestampMs) -> bool {
-    let Some(log) = partition.close() else { return true };
-    if partition.directory().is_offline() {
-        return false;
-    }
-    let closed = log.close_clean(now);
-    if let Err(error) = &closed {
-        warn!(partition = %partition.name(), %error, "log not closed cleanly");
-        partition.judge(error);
-    }
-    closed.is_ok()
-}
-
-/// A partition's directory, name, log start, log end and high watermark.
-type Row = (Arc<LogDirectory>, (String, i32), Offset, Offset, Offset);
-
-/// Where the partitions ended, for the checkpoints.
-struct Closed {
-    rows: Vec<Row>,
-}
-
-impl Closed {
-    fn before(all: &[Arc<Partition>]) -> Self {
-        let row = |partition: &Arc<Partition>| {
-            let name = partition.name();
-            (
-                Arc::clone(partition.directory()),
-                (name.topic.to_string(), name.partition),
-                partition.log_start_offset(),
-                partition.log_end_offset(),
-                partition.high_watermark(),
-            )
-        };
-        Self { rows: all.iter().map(row).collect() }
-    }
-
-    fn write(
-        &self,
-        directory: &Arc<LogDirectory>,
-        checkpoints: &mut Checkpoints,
-        broker_epoch: i64,
-    ) -> Result<(), LogError> {
-        let mine = || self.rows.iter().filter(|row| Arc::ptr_eq(&row.0, directory));
-        checkpoints.recovery_point.write(mine().map(|row| (row.1.clone(), row.3)).collect())?;
-        let starts = mine().filter(|row| row.2 > Offset::ZERO);
-        checkpoints.log_start.write(starts.map(|row| (row.1.clone(), row.2)).collect())?;
-        checkpoints.high_watermark.write(mine().map(|row| (row.1.clone(), row.4)).collect())?;
-        CleanShutdown { broker_epoch }.write(&**directory.disk(), directory.path())
     }
 }

@@ -1,6 +1,7 @@
 //! Log directories as a whole: which node and cluster they belong to (`meta.properties`), preparing empty ones
 //! (`format`, `random-uuid`), keeping other processes out while this one runs, and room on the file systems below.
 
+pub mod descriptors;
 pub mod directories;
 mod file_system;
 pub mod format;

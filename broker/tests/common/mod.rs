@@ -197,6 +197,22 @@ impl Client {
         assert_eq!(response.topics[0].error_code, 0, "{:?}", response.topics[0].error_message);
     }
 
+    /// Makes topics with so many partitions, all with one request.
+    pub async fn create_topics(&mut self, topics: &[(String, i32)]) {
+        let topic = |(name, partitions): &(String, i32)| CreatableTopic {
+            name: Str::from(name.clone()),
+            num_partitions: *partitions,
+            replication_factor: 1,
+            ..Default::default()
+        };
+        let topics = topics.iter().map(topic).collect();
+        let response =
+            self.call(&CreateTopicsRequest { topics, timeout_ms: 5000, ..Default::default() }, 7).await;
+        for topic in &response.topics {
+            assert_eq!(topic.error_code, 0, "{}: {:?}", topic.name, topic.error_message);
+        }
+    }
+
     /// Produces one batch with acks=all; the partition's part of the response.
     pub async fn produce(&mut self, topic: &str, partition: i32, batch: Bytes) -> PartitionProduceResponse {
         let response = self.call(&produce_request(topic, partition, batch, -1), 9).await;

@@ -1,6 +1,7 @@
 //! Where each leader epoch begins (KIP-101), kept in `leader-epoch-checkpoint`.
 //!
-//! Epochs and start offsets both rise strictly. The file is durable before the first batch of a new epoch is written.
+//! Epochs and start offsets both rise strictly. The file has every epoch that begins below the active segment, durably;
+//! of those that begin in it the batches there tell, which a recovery reads.
 
 use crate::checkpoint;
 use crate::disk::Disk;
@@ -23,6 +24,7 @@ pub(crate) struct Epochs {
     disk: Arc<dyn Disk>,
     entries: Vec<EpochStart>,
     written: Vec<EpochStart>,
+    staged: bool,
 }
 
 impl Epochs {
@@ -38,7 +40,7 @@ impl Epochs {
             other => other?,
         };
         let written = read.unwrap_or_default();
-        let mut epochs = Self { path, disk, entries: Vec::new(), written: written.clone() };
+        let mut epochs = Self { path, disk, entries: Vec::new(), written: written.clone(), staged: false };
         written.into_iter().for_each(|entry| epochs.note(entry.epoch, entry.start));
         Ok(epochs)
     }
@@ -66,13 +68,46 @@ impl Epochs {
 
     /// Makes the file say what memory says, durably, if it does not.
     pub(crate) fn save(&mut self) -> Result<(), LogError> {
+        if self.entries == self.written && !self.staged {
+            return Ok(());
+        }
+        let text = self.render();
+        checkpoint::replace(&*self.disk, &self.path, text.as_bytes())?;
+        self.written.clone_from(&self.entries);
+        self.staged = false;
+        Ok(())
+    }
+
+    /// The same only if they differ in an epoch that begins below `active`, the base of the active segment.
+    pub(crate) fn save_below(&mut self, active: Offset) -> Result<(), LogError> {
+        let below = |entries: &[EpochStart]| entries.iter().take_while(|entry| entry.start < active).count();
+        let same = self.entries.get(..below(&self.entries)) == self.written.get(..below(&self.written));
+        if same { Ok(()) } else { self.save() }
+    }
+
+    /// Writes the new content beside the file if it differs, without making it durable; [`Epochs::publish`] follows when
+    /// it is.
+    pub(crate) fn stage(&mut self) -> Result<(), LogError> {
         if self.entries == self.written {
             return Ok(());
         }
-        let line = |entry: &EpochStart| format!("{} {}", entry.epoch, entry.start);
-        checkpoint::write_entries(&*self.disk, &self.path, self.entries.iter().map(line))?;
+        checkpoint::stage(&*self.disk, &self.path, self.render().as_bytes())?;
         self.written.clone_from(&self.entries);
+        self.staged = true;
         Ok(())
+    }
+
+    /// Puts what was staged in place; whether there was anything. The name is not durable yet.
+    pub(crate) fn publish(&mut self) -> Result<bool, LogError> {
+        let staged = std::mem::take(&mut self.staged);
+        if staged {
+            checkpoint::publish(&*self.disk, &self.path)?;
+        }
+        Ok(staged)
+    }
+
+    fn render(&self) -> String {
+        checkpoint::render(self.entries.iter().map(|entry| format!("{} {}", entry.epoch, entry.start)))
     }
 
     /// Newest epoch.

@@ -22,7 +22,7 @@ pub mod voters;
 pub use features::{FeatureError, KRaftVersion};
 pub use image::MetadataImage;
 pub use metadata_version::MetadataVersion;
-pub use quorum::{Quorum, QuorumConfig, QuorumError, QuorumStatus};
+pub use quorum::{MAX_RECORDS_PER_BATCH, Quorum, QuorumConfig, QuorumError, QuorumStatus};
 pub use record::{MetadataRecord, RecordError, VersionedRecord};
 pub use voters::{Voter, VoterSet};
 

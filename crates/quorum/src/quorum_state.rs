@@ -13,7 +13,8 @@ use serde_json::Value;
 use crate::features::KRaftVersion;
 use crate::file;
 
-const FILE: &str = "quorum-state";
+/// Its name in the metadata log's directory.
+pub(crate) const FILE: &str = "quorum-state";
 
 /// Why the file cannot be read.
 #[derive(Debug, thiserror::Error)]

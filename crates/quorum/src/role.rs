@@ -144,7 +144,13 @@ impl Raft {
         }
         self.epoch = self.epoch.saturating_add(1);
         self.role = Role::Candidate { granted: BTreeSet::new() };
-        vec![Command::Persist(Election { epoch: self.epoch, leader: None, voted: Some(self.local) })]
+        // Where the own vote decides, one write says both whom it was for and who leads.
+        let election = if self.voters.majority() == 1 {
+            Election { epoch: self.epoch, leader: Some(self.local.0), voted: None }
+        } else {
+            Election { epoch: self.epoch, leader: None, voted: Some(self.local) }
+        };
+        vec![Command::Persist(election)]
     }
 
     fn count_own_vote(&mut self) -> Vec<Command> {
@@ -157,10 +163,7 @@ impl Raft {
         }
         let granting = granted.iter().copied().collect();
         self.role = Role::Leader { epoch_start: None, flushed: BTreeMap::new() };
-        vec![
-            Command::Persist(Election { epoch: self.epoch, leader: Some(self.local.0), voted: None }),
-            Command::AppendLeaderChange { epoch: self.epoch, granting },
-        ]
+        vec![Command::AppendLeaderChange { epoch: self.epoch, granting }]
     }
 
     fn flushed(&mut self, voter: i32, end_offset: i64) -> Vec<Command> {
@@ -205,15 +208,12 @@ mod tests {
     #[test]
     fn one_voter_leads_a_new_epoch_once_its_vote_is_on_disk() {
         let mut raft = raft(&[1]);
-        let vote = Election { epoch: 5, leader: None, voted: Some((1, Uuid::from_bytes([1; 16]))) };
-        assert_eq!(raft.handle(Event::ElectionTimeout), [Command::Persist(vote)]);
+        let won = Election { epoch: 5, leader: Some(1), voted: None };
+        assert_eq!(raft.handle(Event::ElectionTimeout), [Command::Persist(won)]);
         assert!(matches!(raft.role(), Role::Candidate { granted } if granted.is_empty()));
         assert_eq!(
             raft.handle(Event::ElectionPersisted),
-            [
-                Command::Persist(Election { epoch: 5, leader: Some(1), voted: None }),
-                Command::AppendLeaderChange { epoch: 5, granting: vec![1] },
-            ]
+            [Command::AppendLeaderChange { epoch: 5, granting: vec![1] }]
         );
         assert!(!raft.is_active_leader(), "nothing of the epoch is committed yet");
     }

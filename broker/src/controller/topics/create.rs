@@ -12,7 +12,7 @@ use ottla_wire::{ErrorCode, Str, Uuid};
 
 use super::placement::{PlacementError, place};
 use super::replicas::{check_assignment, new_partition};
-use super::{Context, MAX_RECORDS, name, with_layers};
+use super::{Context, MAX_PARTITIONS, MAX_RECORDS, name, with_layers};
 use crate::config::keys::{self, Scope};
 use crate::config::{topic_synonyms, topic_value, validate_topic_configs};
 use crate::controller::{Decision, TopicError};
@@ -23,7 +23,7 @@ pub(crate) fn create_topics(
     request: &CreateTopicsRequest,
     context: &mut Context<'_>,
 ) -> Decision<CreateTopicsResponse> {
-    if partitions_in(request, context) > MAX_RECORDS {
+    if partitions_in(request, context) > MAX_PARTITIONS {
         let response = refuse_all(request, &too_many());
         return Decision { records: Vec::new(), response };
     }
@@ -217,7 +217,7 @@ fn placed(
             "Number of partitions was set to an invalid non-positive value.",
         )
     })?;
-    if count > MAX_RECORDS {
+    if count > MAX_PARTITIONS {
         return Err(too_many());
     }
     let start = start_of(&(context.fresh_id)()?);
@@ -265,7 +265,7 @@ fn assigned(image: &MetadataImage, topic: &CreatableTopic) -> Result<Vec<Vec<i32
             "partitions should be a consecutive 0-based integer sequence",
         ));
     }
-    if by_index.len() > MAX_RECORDS {
+    if by_index.len() > MAX_PARTITIONS {
         return Err(too_many());
     }
     Ok(by_index.into_values().collect())

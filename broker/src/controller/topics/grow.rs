@@ -12,7 +12,7 @@ use ottla_wire::{ErrorCode, Str};
 use super::create::{cannot_place, start_of};
 use super::placement::place;
 use super::replicas::{check_assignment, new_partition};
-use super::{Charge, MAX_RECORDS};
+use super::{Charge, MAX_PARTITIONS};
 use crate::controller::{Decision, TopicError};
 
 /// Adds partitions; topics that cannot grow are refused one by one.
@@ -37,7 +37,7 @@ pub(crate) fn create_partitions(
         } else if request.timeout_ms <= 0 {
             Err(TopicError::out_of_time())
         } else {
-            grow(image, topic, MAX_RECORDS - records.len(), &mut *charge)
+            grow(image, topic, MAX_PARTITIONS - records.len(), &mut *charge)
         };
         match outcome {
             Ok(added) => {

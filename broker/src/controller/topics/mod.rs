@@ -20,8 +20,11 @@ use ottla_wire::Uuid;
 use crate::config::{BrokerLayers, Config};
 use crate::controller::TopicError;
 
-/// Records that one request may lead to, as in Kafka.
-const MAX_RECORDS: usize = 10_000;
+/// Partitions that one request may make, as in Kafka.
+const MAX_PARTITIONS: usize = 10_000;
+/// Records that one request may lead to. In Kafka these are 10,000, so that it refuses the 10,000 partitions that it
+/// allows: their topic is a record, too.
+const MAX_RECORDS: usize = ottla_quorum::MAX_RECORDS_PER_BATCH;
 
 /// What decisions about topics rest on besides the image and the request.
 pub(crate) struct Context<'a> {

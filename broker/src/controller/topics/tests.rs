@@ -93,6 +93,33 @@ fn validation_alone_changes_nothing() {
     assert_eq!(image, before);
 }
 
+/// Kafka's own bound is on records, so that it refuses one topic of 10,000 partitions and these thousand.
+#[test]
+fn one_request_makes_ten_thousand_partitions() {
+    let few = |index| topic(&format!("few-{index}"), 10, 1);
+    let config = Config::default_single_node();
+    for topics in [vec![topic("many", 10_000, 1)], (0..1000).map(few).collect()] {
+        let mut image = cluster(&[1]);
+        let mut next = 0_u128;
+        let mut fresh_id = || {
+            next += 1;
+            Ok(Uuid::from_bytes((1 << 64 | next).to_be_bytes()))
+        };
+        let mut context = Context { config: &config, fresh_id: &mut fresh_id, charge: &mut |_| Ok(()) };
+        let request = CreateTopicsRequest { topics, ..Default::default() };
+        let decision = create_topics(&image, &request, &mut context);
+        assert!(decision.response.topics.iter().all(|result| code(result) == ErrorCode::None));
+        apply(&mut image, &decision.records);
+        assert_eq!(image.topics.iter().map(|topic| topic.partitions.len()).sum::<usize>(), 10_000);
+        let request = CreateTopicsRequest {
+            topics: vec![topic("a", 5000, 1), topic("b", 5001, 1)],
+            ..Default::default()
+        };
+        let results = create_topics(&image, &request, &mut context).response.topics;
+        assert!(results.iter().all(|result| code(result) == ErrorCode::PolicyViolation));
+    }
+}
+
 #[test]
 fn what_cannot_be_made_is_refused_with_kafkas_codes() {
     use ErrorCode as E;

@@ -43,10 +43,15 @@ pub(crate) fn write_entries(
     path: &Path,
     lines: impl ExactSizeIterator<Item = String>,
 ) -> Result<(), LogError> {
+    super::replace(disk, path, render(lines).as_bytes())
+}
+
+/// A file of these lines.
+pub(crate) fn render(lines: impl ExactSizeIterator<Item = String>) -> String {
     let mut text = format!("{VERSION}\n{}\n", lines.len());
     for line in lines {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{line}");
     }
-    super::replace(disk, path, text.as_bytes())
+    text
 }

@@ -13,15 +13,16 @@ mod partition_metadata;
 mod tests;
 
 pub use clean_shutdown::CleanShutdown;
-pub(crate) use lines::{read_entries, write_entries};
+pub(crate) use lines::{read_entries, render, write_entries};
 pub use meta_properties::MetaProperties;
 pub use offsets::{OffsetCheckpoint, PartitionKey};
 pub use partition_metadata::PartitionMetadata;
 
-use crate::disk::{Disk, OpenMode};
+use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::error::LogError;
 use std::io::{ErrorKind, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// `recovery-point-offset-checkpoint` in a log directory.
 pub const RECOVERY_POINT: &str = "recovery-point-offset-checkpoint";
@@ -42,19 +43,35 @@ const MAX_LEN: u64 = 256 << 20;
 /// # Errors
 /// When any step fails; then the old content is still there or the new one is.
 pub fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> Result<(), LogError> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    let new = path.with_file_name(name);
+    let file = stage(disk, path, content)?;
+    file.sync().map_err(|e| LogError::io("sync", path, e))?;
+    publish(disk, path)?;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    disk.sync_dir(dir).map_err(|e| LogError::io("sync", dir, e))
+}
+
+/// The first step of [`replace`]: writes the content beside the file. It has to be durable before [`publish`].
+pub(crate) fn stage(disk: &dyn Disk, path: &Path, content: &[u8]) -> Result<Arc<dyn DiskFile>, LogError> {
+    let new = beside(path);
     let file = disk.open(&new, OpenMode::Truncate).map_err(|e| LogError::io("create", &new, e))?;
     if let Err(error) = file.write_at(&[IoSlice::new(content)], 0) {
         // On a full disk the half of it would be in the way of those who make room.
         disk.remove_file(&new).map_err(|e| LogError::io("remove", &new, e))?;
         return Err(LogError::io("write", &new, error));
     }
-    file.sync().map_err(|e| LogError::io("sync", &new, e))?;
-    disk.rename(&new, path).map_err(|e| LogError::io("rename", &new, e))?;
-    let dir = path.parent().unwrap_or(Path::new("."));
-    disk.sync_dir(dir).map_err(|e| LogError::io("sync", dir, e))
+    Ok(file)
+}
+
+/// The second: puts it in place. The name is not durable yet.
+pub(crate) fn publish(disk: &dyn Disk, path: &Path) -> Result<(), LogError> {
+    let new = beside(path);
+    disk.rename(&new, path).map_err(|e| LogError::io("rename", &new, e))
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".tmp");
+    path.with_file_name(name)
 }
 
 /// The file's content as text, `None` if there is no file.

@@ -1,6 +1,6 @@
 //! `partition.metadata`: the id of the topic that a partition's directory belongs to (KIP-516).
 
-use super::{corrupt, replace};
+use super::{corrupt, publish, stage};
 use crate::disk::Disk;
 use crate::error::LogError;
 use std::path::Path;
@@ -36,12 +36,15 @@ impl PartitionMetadata {
         Ok(Self { topic_id: id.to_owned() })
     }
 
-    /// Replaces the file, durably.
+    /// Replaces the file. It is durable after the first flush of the log, so that a log of which anything is durable has
+    /// it; after a power cut before that it may be missing or damaged.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, disk: &dyn Disk, partition_dir: &Path) -> Result<(), LogError> {
+        let path = partition_dir.join(Self::FILE);
         let text = format!("version: 0\ntopic_id: {}\n", self.topic_id);
-        replace(disk, &partition_dir.join(Self::FILE), text.as_bytes())
+        stage(disk, &path, text.as_bytes())?;
+        publish(disk, &path)
     }
 }

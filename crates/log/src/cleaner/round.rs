@@ -245,7 +245,6 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         self.segment.sync()?;
-        self.segment.close_indexes()?;
         let (disk, [path, ..]) = (&self.cleaning.disk, self.segment.paths());
         let modified = self.group.last().map_or(self.now, |source| source.modified);
         Ok(disk.set_modified_ms(&path, modified.0).map_err(|e| LogError::io("set the time of", &path, e))?)

@@ -5,8 +5,13 @@
 //! - a name that was created, renamed or removed is durable after [`Disk::sync_dir`] on its directory;
 //! - without either, any part of it may be lost with the power.
 
+mod bounded;
+mod open_files;
 mod std_disk;
 
+pub use bounded::BoundedDisk;
+pub(crate) use open_files::FileSlot;
+pub use open_files::OpenFiles;
 pub use std_disk::StdDisk;
 
 use std::fs::File;
@@ -45,6 +50,11 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// The system's.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// The bound on log files that are held open, if there is one.
+    fn open_files(&self) -> Option<&OpenFiles> {
+        None
+    }
 
     /// Makes a directory and its parents; not an error if it is there.
     ///
@@ -87,6 +97,13 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// The system's.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Makes everything durable that was written, created, renamed or removed below `dir`: one wait instead of several
+    /// for each file. Waits for whatever else is written to the same file system, too.
+    ///
+    /// # Errors
+    /// The system's; `Unsupported` where it would not tell of writes that failed. What is durable is unknown then.
+    fn sync_all(&self, dir: &Path) -> io::Result<()>;
 
     /// The file system that `dir` lies on.
     ///

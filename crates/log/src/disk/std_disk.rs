@@ -58,6 +58,13 @@ impl Disk for StdDisk {
         File::open(dir)?.sync_all()
     }
 
+    fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        if !syncfs_tells_errors() {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        Ok(rustix::fs::syncfs(File::open(dir)?)?)
+    }
+
     fn space(&self, dir: &Path) -> io::Result<Space> {
         let stat = rustix::fs::statvfs(dir)?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
@@ -75,6 +82,15 @@ impl Disk for StdDisk {
         let since = Duration::from_millis(u64::try_from(modified).unwrap_or_default());
         OpenOptions::new().write(true).open(path)?.set_modified(UNIX_EPOCH + since)
     }
+}
+
+/// Since Linux 5.8 syncfs(2) fails when a file could not be written back.
+fn syncfs_tells_errors() -> bool {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    version >= (5, 8)
 }
 
 fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {

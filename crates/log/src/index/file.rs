@@ -1,4 +1,7 @@
 //! A sorted file of fixed-size entries with its newest entries in memory.
+//!
+//! The file is open only while something is done with it: a node may have tens of thousands of indexes, and looks into
+//! few of them.
 
 use super::Entry;
 use crate::disk::{Disk, DiskFile, OpenMode};
@@ -14,7 +17,7 @@ const SPILL_AT: usize = 256;
 /// Entries that one read of the binary search's last step takes in: about a page.
 const CHUNK: usize = 340;
 
-/// An index; opens its file when it is first needed.
+/// An index; opens its file when it is needed.
 #[derive(Debug)]
 pub(crate) struct IndexFile<E> {
     path: PathBuf,
@@ -24,6 +27,7 @@ pub(crate) struct IndexFile<E> {
 
 #[derive(Debug)]
 struct State<E> {
+    /// Open during an operation.
     file: Option<Arc<dyn DiskFile>>,
     /// Entries in the file; `None` until it was looked at.
     stored: Option<usize>,
@@ -88,7 +92,7 @@ impl<E: Entry> IndexFile<E> {
         Self { path, disk, state: Mutex::new(state) }
     }
 
-    /// A new, empty file. It is not kept open: most partitions never have enough entries to write.
+    /// A new, empty file.
     pub(crate) fn create(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Self, LogError> {
         open(&*disk, &path, OpenMode::Truncate)?;
         let state = State { file: None, stored: Some(0), last: None, tail: Vec::new(), synced: false };
@@ -106,41 +110,37 @@ impl<E: Entry> IndexFile<E> {
 
     /// Number of entries.
     pub(crate) fn len(&self) -> Result<usize, LogError> {
-        let mut state = self.state.lock();
-        Ok(self.load(&mut state)? + state.tail.len())
+        self.with(|state| Ok(self.load(state)? + state.tail.len()))
     }
 
     /// The newest entry.
     pub(crate) fn last(&self) -> Result<Option<E>, LogError> {
-        let mut state = self.state.lock();
-        self.load(&mut state)?;
-        Ok(state.last)
+        self.with(|state| self.load(state).map(|_| state.last))
     }
 
     /// Adds an entry behind all others. Entries that cannot be written now (full disk) wait in memory.
     pub(crate) fn push(&mut self, entry: E) -> Result<(), LogError> {
-        let mut state = self.state.lock();
-        self.load(&mut state)?;
-        state.tail.push(entry);
-        state.last = Some(entry);
-        state.synced = false;
-        if !state.tail.len().is_multiple_of(SPILL_AT) {
-            return Ok(());
-        }
-        match self.spill(&mut state) {
-            Err(LogError::NoSpace { .. }) => Ok(()),
-            other => other,
-        }
+        self.with(|state| {
+            self.load(state)?;
+            state.tail.push(entry);
+            state.last = Some(entry);
+            state.synced = false;
+            if !state.tail.len().is_multiple_of(SPILL_AT) {
+                return Ok(());
+            }
+            match self.spill(state) {
+                Err(LogError::NoSpace { .. }) => Ok(()),
+                other => other,
+            }
+        })
     }
 
     /// The last entry for which `before` holds; it must hold for a prefix of the entries.
     pub(crate) fn last_where(&self, before: impl Fn(&E) -> bool) -> Result<Option<E>, LogError> {
-        let mut state = self.state.lock();
-        let count = self.partition_point(&mut state, &before)?;
-        match count.checked_sub(1) {
-            Some(at) => self.entry(&mut state, at).map(Some),
+        self.with(|state| match self.partition_point(state, &before)?.checked_sub(1) {
+            Some(at) => self.entry(state, at).map(Some),
             None => Ok(None),
-        }
+        })
     }
 
     /// The entries as they are now, to be searched without a lock.
@@ -153,28 +153,24 @@ impl<E: Entry> IndexFile<E> {
 
     /// Keeps the entries for which `keep` holds; it must hold for a prefix of them.
     pub(crate) fn truncate_where(&mut self, keep: impl Fn(&E) -> bool) -> Result<(), LogError> {
-        let mut state = self.state.lock();
-        let count = self.partition_point(&mut state, &keep)?;
-        self.truncate_to(&mut state, count)
+        self.with(|state| {
+            let count = self.partition_point(state, &keep)?;
+            self.truncate_to(state, count)
+        })
     }
 
     /// Removes all entries, whatever the file holds.
     pub(crate) fn clear(&mut self) -> Result<(), LogError> {
-        let mut state = self.state.lock();
-        if state.file.is_none() {
-            state.file = Some(open(&*self.disk, &self.path, OpenMode::Create)?);
-        }
-        state.stored = Some(usize::MAX);
-        self.truncate_to(&mut state, 0)
+        self.with(|state| {
+            // Whatever is there is cut off, also what is no whole entry.
+            state.stored = Some(usize::MAX);
+            self.truncate_to(state, 0)
+        })
     }
 
     /// Writes what waits in memory, without making it durable.
     pub(crate) fn write_out(&self) -> Result<(), LogError> {
-        let mut state = self.state.lock();
-        if state.tail.is_empty() {
-            return Ok(());
-        }
-        self.spill(&mut state)
+        self.with(|state| if state.tail.is_empty() { Ok(()) } else { self.spill(state) })
     }
 
     /// The file if it must be synced, by the caller; it counts as durable from now on. Not while the disk is too full for
@@ -184,19 +180,13 @@ impl<E: Entry> IndexFile<E> {
             Err(LogError::NoSpace { .. }) => return Ok(None),
             other => other?,
         }
-        let mut state = self.state.lock();
-        if state.synced {
-            return Ok(None);
-        }
-        state.synced = true;
-        self.file(&mut state).map(Some)
-    }
-
-    /// Lets go of the file; it is opened again when needed.
-    pub(crate) fn close(&self) -> Result<(), LogError> {
-        self.write_out()?;
-        self.state.lock().file = None;
-        Ok(())
+        self.with(|state| {
+            if state.synced {
+                return Ok(None);
+            }
+            state.synced = true;
+            self.file(state).map(Some)
+        })
     }
 
     /// All entries.
@@ -207,6 +197,14 @@ impl<E: Entry> IndexFile<E> {
         let mut all = self.entries(&mut state, 0, stored).unwrap();
         all.extend_from_slice(&state.tail);
         all
+    }
+
+    /// Does something with the file, and closes it.
+    fn with<R>(&self, work: impl FnOnce(&mut State<E>) -> Result<R, LogError>) -> Result<R, LogError> {
+        let mut state = self.state.lock();
+        let result = work(&mut state);
+        state.file = None;
+        result
     }
 
     fn file(&self, state: &mut State<E>) -> Result<Arc<dyn DiskFile>, LogError> {
@@ -353,7 +351,7 @@ mod tests {
             let seen = view.last_where(|e| e.relative_offset <= probe.0).unwrap().map(|e| e.position / 100);
             assert_eq!(seen, probe.1);
         }
-        index.close().unwrap();
+        index.write_out().unwrap();
         assert_eq!(StdDisk.len(&path).unwrap(), Some(8000));
         let mut index = IndexFile::<OffsetEntry>::existing(Arc::new(StdDisk), path);
         assert_eq!(

@@ -37,7 +37,7 @@ impl Log {
         }
         let info = info(&valid.header);
         self.prepare_for(&info, info.last_offset, info.max_timestamp, valid.header.size_in_bytes(), now)?;
-        self.note_epoch(&valid.header)?;
+        self.note_epoch(&valid.header);
         self.write(&valid, &info)?;
         self.take_in(&valid.header, marker)?;
         Ok(self.appended(&valid.header))
@@ -85,11 +85,9 @@ impl Log {
         if size > max { Err(AppendError::LargerThanSegment { size, max }) } else { Ok(()) }
     }
 
-    /// Makes the epoch's beginning durable before its first batch.
-    fn note_epoch(&mut self, header: &BatchHeader) -> Result<(), LogError> {
+    /// In memory: a recovery has it from the batch until the segment is finished, and then the checkpoint is written.
+    fn note_epoch(&mut self, header: &BatchHeader) {
         self.epochs.note(LeaderEpoch(header.partition_leader_epoch), Offset(header.base_offset));
-        let saved = self.epochs.save();
-        self.poison_on_error(saved)
     }
 
     fn write(&mut self, valid: &Valid, info: &BatchInfo) -> Result<(), LogError> {
@@ -207,8 +205,6 @@ impl Log {
             self.epochs
                 .note(LeaderEpoch(batch.header.partition_leader_epoch), Offset(batch.header.base_offset));
         }
-        let saved = self.epochs.save();
-        self.poison_on_error(saved)?;
         let infos: Vec<_> = written.iter().map(|batch| info(&batch.header)).collect();
         let parts: Vec<_> = written.iter().map(|batch| IoSlice::new(&batch.bytes)).collect();
         // The system takes at most 1024 parts at once; a fetch rarely brings more batches.

@@ -68,7 +68,7 @@ impl Log {
         }
         self.snapshots.remove_above(Offset(-1))?;
         let segment = Segment::create(&self.disk, &self.dir, offset, &self.config, now)?;
-        self.segments.insert(offset, segment);
+        self.segments.insert(offset, Box::new(segment));
         self.producers = ProducerStates::empty(offset);
         (self.start, self.end, self.recovery_point) = (offset, offset, offset);
         self.epochs.truncate_from_end(Offset(i64::MIN));
@@ -91,13 +91,8 @@ impl Log {
             return Ok(false);
         }
         self.start = offset;
+        // In memory: when the log is opened again, its start cuts off the same.
         self.epochs.truncate_from_start(offset);
-        match self.epochs.save() {
-            // The file still tells of epochs below the start, which the next opening drops. Nothing is to keep somebody
-            // from making room.
-            Err(LogError::NoSpace { .. }) => {}
-            saved => self.poison_on_error(saved)?,
-        }
         Ok(true)
     }
 }

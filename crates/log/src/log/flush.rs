@@ -1,11 +1,12 @@
 //! Making appended batches durable. fsync is tried once: after an error the log is poisoned.
 
 use super::Log;
+use crate::checkpoint::PartitionMetadata;
 use crate::disk::{Disk, OpenMode};
 use crate::error::LogError;
 use crate::segment::DirtyFile;
 use crate::types::{Offset, TimestampMs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What must be synced so that the log is durable up to an offset. [`Flush::run`] needs no lock on the log.
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub struct Flush {
     files: Vec<DirtyFile>,
     snapshots: Vec<PathBuf>,
+    names: bool,
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     up_to: Offset,
@@ -29,15 +31,27 @@ impl Flush {
         for (path, file) in &self.files {
             file.sync().map_err(|e| LogError::io("sync", path, e))?;
         }
-        for path in &self.snapshots {
-            // It may have been deleted with its segment meanwhile.
-            let Ok(file) = self.disk.open(path, OpenMode::Read) else { continue };
-            file.sync().map_err(|e| LogError::io("sync", path, e))?;
+        // A snapshot may have been deleted with its segment meanwhile.
+        self.snapshots.iter().try_for_each(|path| self.sync_if_there(path))?;
+        if self.names {
+            self.sync_if_there(&self.dir.join(PartitionMetadata::FILE))?;
         }
-        if self.snapshots.is_empty() {
-            return Ok(());
+        if self.names || !self.snapshots.is_empty() {
+            self.sync_dir(&self.dir)?;
         }
-        self.disk.sync_dir(&self.dir).map_err(|e| LogError::io("sync", &self.dir, e))
+        match self.dir.parent().filter(|parent| self.names && !parent.as_os_str().is_empty()) {
+            Some(parent) => self.sync_dir(parent),
+            None => Ok(()),
+        }
+    }
+
+    fn sync_if_there(&self, path: &Path) -> Result<(), LogError> {
+        let Ok(file) = self.disk.open(path, OpenMode::Read) else { return Ok(()) };
+        file.sync().map_err(|e| LogError::io("sync", path, e))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> Result<(), LogError> {
+        self.disk.sync_dir(dir).map_err(|e| LogError::io("sync", dir, e))
     }
 
     /// Offset up to which the log is durable once this has run.
@@ -78,23 +92,23 @@ impl Log {
         self.poison_on_error(gathered)
     }
 
+    /// The active segment's indexes are left out: a recovery builds those of the segment with the recovery point anew, and
+    /// of all behind it. They are gathered when the segment is finished.
     fn gather(&mut self) -> Result<Flush, LogError> {
         let first = self.floor(self.recovery_point).unwrap_or_default();
-        for segment in self.segments.range(first..).map(|(_, segment)| segment) {
-            match segment.write_out_indexes() {
-                // The records can be made durable all the same. Only the active segment's entries wait in memory, and a
-                // recovery makes them again.
-                Err(LogError::NoSpace { .. }) => {}
-                other => other?,
-            }
-        }
+        let active = self.active()?.base();
         let mut files = Vec::new();
-        for segment in self.segments.range_mut(first..).map(|(_, segment)| segment) {
-            files.append(&mut segment.take_dirty()?);
+        for (base, segment) in self.segments.range_mut(first..) {
+            if *base == active {
+                files.extend(segment.take_dirty_log()?);
+            } else {
+                files.append(&mut segment.take_dirty()?);
+            }
         }
         Ok(Flush {
             files,
             snapshots: self.snapshots.take_unsynced(),
+            names: !self.names_synced,
             disk: self.disk.clone(),
             dir: self.dir.clone(),
             up_to: self.end,
@@ -117,6 +131,7 @@ impl Log {
             self.poisoned.get_or_insert(error.to_string());
             return result;
         }
+        self.names_synced |= flush.names;
         if flush.truncations == self.truncations {
             self.recovery_point = self.recovery_point.max(flush.up_to);
             self.last_flush = now;
@@ -129,12 +144,45 @@ impl Log {
     /// # Errors
     /// When something cannot be written; the shutdown is not clean then.
     pub fn close_clean(mut self, now: TimestampMs) -> Result<(), LogError> {
+        self.write_out()?;
+        self.epochs.save()?;
+        self.active_mut()?.sync()?;
+        self.flush(now)
+    }
+
+    /// The same without making anything durable, for many logs at once: [`Disk::sync_all`] follows, then [`Log::publish`],
+    /// and where that returned true, `sync_all` once more.
+    ///
+    /// # Errors
+    /// As [`Log::close_clean`].
+    pub fn stage_close(&mut self) -> Result<(), LogError> {
+        self.write_out()?;
+        self.epochs.stage()
+    }
+
+    /// Puts in place what [`Log::stage_close`] wrote beside; whether there was anything.
+    ///
+    /// # Errors
+    /// When a file cannot be renamed.
+    pub fn publish(mut self) -> Result<bool, LogError> {
+        self.epochs.publish()
+    }
+
+    /// Whether closing has to wait for the disk.
+    #[must_use]
+    pub fn is_unsynced(&self) -> bool {
+        self.end > self.recovery_point || self.segments.values().any(|segment| segment.is_dirty())
+    }
+
+    /// What only memory has.
+    fn write_out(&mut self) -> Result<(), LogError> {
         self.check_usable()?;
         self.producers.set_end(self.end);
         self.snapshots.take(&self.producers)?;
         self.epochs.truncate_from_end(self.end);
-        self.epochs.save()?;
-        self.active_mut()?.finish()?;
-        self.flush(now)
+        for segment in self.segments.values_mut().rev().skip(1) {
+            segment.write_out_indexes()?;
+        }
+        self.active_mut()?.finish()
     }
 }

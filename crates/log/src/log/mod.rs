@@ -49,6 +49,8 @@ pub struct Opening {
     pub recovery_point: Offset,
     /// From the log start checkpoint: everything below is deleted. 0 if unknown.
     pub log_start_offset: Offset,
+    /// The caller makes the directory's name and those in it durable before the first flush. Otherwise that flush does.
+    pub names_synced: bool,
 }
 
 /// Who appends; decides what is checked.
@@ -144,11 +146,14 @@ pub struct Log {
     config: LogConfig,
     disk: Arc<dyn Disk>,
     /// Never empty; the last one is appended to.
-    segments: BTreeMap<Offset, Segment>,
+    segments: BTreeMap<Offset, Box<Segment>>,
     start: Offset,
     end: Offset,
     recovery_point: Offset,
     last_flush: TimestampMs,
+    /// Whether the directory's name, those of the first files in it and `partition.metadata` are durable. Nothing that
+    /// is not flushed needs them to be, so that the first flush sees to it.
+    names_synced: bool,
     /// Counts truncations, so that a flush under way does not claim what was cut meanwhile.
     truncations: u64,
     epochs: Epochs,
@@ -201,7 +206,7 @@ impl Log {
     /// Bytes of all segments.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.segments.values().map(Segment::size).sum()
+        self.segments.values().map(|segment| segment.size()).sum()
     }
 
     /// Number of segments.
@@ -248,8 +253,8 @@ impl Log {
         self.epochs.start_of(epoch)
     }
 
-    /// Notes that this broker leads under `epoch` from the log's end on. In memory: the checkpoint has it before the
-    /// epoch's first batch is written, and an epoch without batches is forgotten when the log is opened again, as in Kafka.
+    /// Notes that this broker leads under `epoch` from the log's end on. In memory: the epoch's batches tell of it, and an
+    /// epoch without batches is forgotten when the log is opened again, as in Kafka.
     pub fn begin_epoch(&mut self, epoch: LeaderEpoch) {
         self.epochs.note(epoch, self.end);
     }
@@ -301,12 +306,12 @@ impl Log {
     }
 
     fn active(&self) -> Result<&Segment, LogError> {
-        self.segments.values().next_back().ok_or_else(|| no_segment(&self.dir))
+        self.segments.values().next_back().map(|active| &**active).ok_or_else(|| no_segment(&self.dir))
     }
 
     fn active_mut(&mut self) -> Result<&mut Segment, LogError> {
         let dir = &self.dir;
-        self.segments.values_mut().next_back().ok_or_else(|| no_segment(dir))
+        self.segments.values_mut().next_back().map(|active| &mut **active).ok_or_else(|| no_segment(dir))
     }
 
     /// Base of the segment that holds `offset`, or of the first one.

@@ -17,6 +17,7 @@ use crate::testing;
 use crate::types::{LeaderEpoch, Offset, TimestampMs};
 use ottla_wire::batch::Batch;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,9 +33,9 @@ impl Log {
         opening: Opening,
         now: TimestampMs,
     ) -> Result<Self, LogError> {
-        make_dir(&*disk, &dir)?;
-        tidy(&disk, &dir)?;
-        let found = Found::in_dir(&*disk, &dir)?;
+        let names = names_in(&*disk, &dir)?;
+        let names = tidy(&*disk, &dir, names)?;
+        let found = Found::among(&*disk, &dir, &names)?;
         let mut log = Self {
             epochs: Epochs::open(disk.clone(), &dir)?,
             snapshots: Snapshots::new(disk.clone(), dir.clone(), found.snapshots),
@@ -43,6 +44,7 @@ impl Log {
             end: Offset::ZERO,
             recovery_point: opening.recovery_point,
             last_flush: now,
+            names_synced: opening.clean || opening.names_synced,
             truncations: 0,
             producers: ProducerStates::default(),
             tail: Tail::default(),
@@ -54,7 +56,8 @@ impl Log {
             disk,
         };
         for (base, size) in found.logs {
-            log.segments.insert(base, Segment::existing(&log.disk, &log.dir, base, size, now));
+            let segment = Segment::existing(&log.disk, &log.dir, base, size, now);
+            log.segments.insert(base, Box::new(segment));
         }
         log.load(opening, now)?;
         Ok(log)
@@ -62,7 +65,7 @@ impl Log {
 
     fn load(&mut self, opening: Opening, now: TimestampMs) -> Result<(), LogError> {
         if self.segments.is_empty() {
-            self.begin_at(opening.log_start_offset, now)?;
+            self.begin_at(opening, now)?;
         } else {
             self.load_segments(opening, now)?;
         }
@@ -75,14 +78,16 @@ impl Log {
         self.start = first.max(opening.log_start_offset);
         self.epochs.truncate_from_end(self.end);
         self.epochs.truncate_from_start(self.start);
-        self.epochs.save()?;
-        self.active()?.close_indexes()
+        let active = self.active()?.base();
+        self.epochs.save_below(active)
     }
 
-    /// The first segment of a log that has none.
-    fn begin_at(&mut self, offset: Offset, now: TimestampMs) -> Result<(), LogError> {
-        self.segments.insert(offset, Segment::create(&self.disk, &self.dir, offset, &self.config, now)?);
-        self.sync_dir()?;
+    /// The first segment of a log that has none. Nothing of it is durable before the first flush.
+    fn begin_at(&mut self, opening: Opening, now: TimestampMs) -> Result<(), LogError> {
+        let offset = opening.log_start_offset;
+        let segment = Segment::create(&self.disk, &self.dir, offset, &self.config, now)?;
+        self.segments.insert(offset, Box::new(segment));
+        self.names_synced = opening.names_synced;
         self.snapshots.remove_above(Offset(-1))?;
         self.producers = ProducerStates::empty(offset);
         (self.end, self.recovery_point) = (offset, offset);
@@ -90,19 +95,22 @@ impl Log {
     }
 
     fn load_segments(&mut self, opening: Opening, now: TimestampMs) -> Result<(), LogError> {
-        self.repair_indexes()?;
-        if opening.clean && self.resume_clean(now)? {
-            return Ok(());
+        if opening.clean {
+            self.repair_indexes(Offset(i64::MAX))?;
+            if self.resume_clean(now)? {
+                return Ok(());
+            }
         }
+        self.names_synced = opening.names_synced;
         self.recover_from(opening.recovery_point, now)?;
         // What was read may only be in the page cache: it is not durable before the next flush.
         self.recovery_point = opening.recovery_point.min(self.end);
         Ok(())
     }
 
-    /// Builds index files anew that are missing or cut off in the middle of an entry.
-    fn repair_indexes(&mut self) -> Result<(), LogError> {
-        for segment in self.segments.values_mut() {
+    /// Builds index files of the segments below `end` anew that are missing or cut off in the middle of an entry.
+    fn repair_indexes(&mut self, end: Offset) -> Result<(), LogError> {
+        for segment in self.segments.range_mut(..end).map(|(_, segment)| segment) {
             if segment.indexes_look_sane()? {
                 continue;
             }
@@ -140,7 +148,9 @@ impl Log {
     fn recover_from(&mut self, recovery_point: Offset, now: TimestampMs) -> Result<(), LogError> {
         let first = self.floor(recovery_point).unwrap_or_default();
         let bases: Vec<_> = self.segments.range(first..).map(|(base, _)| *base).collect();
+        self.repair_indexes(first)?;
         self.producers = self.replay_producers(first, now)?;
+        let files = self.segments.len() + self.snapshots.len();
         self.epochs.truncate_from_end(first);
         self.end = first;
         for base in bases {
@@ -158,8 +168,11 @@ impl Log {
         }
         self.producers.set_end(self.end);
         self.snapshots.remove_above(self.end)?;
-        self.remove_stray_snapshots()?;
-        self.sync_dir()
+        // What was beyond the end must not come back after a crash behind what is appended next.
+        if self.segments.len() + self.snapshots.len() < files {
+            self.sync_dir()?;
+        }
+        self.remove_stray_snapshots()
     }
 
     /// Offsets are missing between the segments before and `base`: its predecessor lost its end, or a file is gone.
@@ -243,11 +256,14 @@ fn hole(end: Offset, base: Offset) -> Recovered {
     Recovered { end, cut: Some((0, format!("offsets {end} to {base} are missing"))) }
 }
 
-fn make_dir(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
-    disk.create_dir_all(dir).map_err(|e| LogError::io("create", dir, e))?;
-    match dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => disk.sync_dir(parent).map_err(|e| LogError::io("sync", parent, e)),
-        None => Ok(()),
+/// What is in the directory, which is made if it is not there.
+fn names_in(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, LogError> {
+    match disk.list(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            disk.create_dir_all(dir).map_err(|e| LogError::io("create", dir, e))?;
+            Ok(Vec::new())
+        }
+        other => other.map_err(|e| LogError::io("list", dir, e)),
     }
 }
 
@@ -259,10 +275,9 @@ struct Found {
 
 impl Found {
     /// Index files without their log are removed.
-    fn in_dir(disk: &dyn Disk, dir: &Path) -> Result<Self, LogError> {
-        let names = list(disk, dir)?;
+    fn among(disk: &dyn Disk, dir: &Path, names: &[String]) -> Result<Self, LogError> {
         let mut found = Self { logs: BTreeMap::new(), snapshots: BTreeSet::new() };
-        for name in &names {
+        for name in names {
             match names::parse(name) {
                 Some((base, names::LOG)) => {
                     let path = dir.join(name);
@@ -275,7 +290,7 @@ impl Found {
                 _ => {}
             }
         }
-        for name in &names {
+        for name in names {
             if let Some((base, names::INDEX | names::TIME_INDEX | names::TXN_INDEX)) = names::parse(name)
                 && !found.logs.contains_key(&base)
             {
@@ -286,32 +301,37 @@ impl Found {
     }
 }
 
-/// Finishes or undoes what a crash interrupted: deletions, a cleaner's work, replaced checkpoints.
-fn tidy(disk: &Arc<dyn Disk>, dir: &Path) -> Result<(), LogError> {
-    let names = list(&**disk, dir)?;
+/// Finishes or undoes what a crash interrupted: deletions, a cleaner's work, replaced checkpoints. Returns what is there
+/// then.
+fn tidy(disk: &dyn Disk, dir: &Path, names: Vec<String>) -> Result<Vec<String>, LogError> {
+    let unfinished = [names::DELETED, ".tmp", names::CLEANED, names::SWAP];
+    if !names.iter().any(|name| unfinished.iter().any(|suffix| name.ends_with(suffix))) {
+        return Ok(names);
+    }
     let suffixed = |suffix: &'static str| names.iter().filter(move |name| name.ends_with(suffix));
     for name in suffixed(names::DELETED).chain(suffixed(".tmp")) {
-        remove(&**disk, &dir.join(name))?;
+        remove(disk, &dir.join(name))?;
     }
     // A split that was not finished: neither its new files nor those already renamed to swap count.
     let min_cleaned = suffixed(names::CLEANED).filter_map(|name| Some(names::parse(name)?.0)).min();
     for name in suffixed(names::CLEANED) {
-        remove(&**disk, &dir.join(name))?;
+        remove(disk, &dir.join(name))?;
     }
     let swaps: Vec<_> = suffixed(names::SWAP).collect();
     for name in &swaps {
         if let (Some((base, _)), Some(min)) = (names::parse(name), min_cleaned)
             && base >= min
         {
-            remove(&**disk, &dir.join(name))?;
+            remove(disk, &dir.join(name))?;
         }
     }
-    finish_swaps(disk, dir)
+    finish_swaps(disk, dir)?;
+    list(disk, dir)
 }
 
 /// Puts cleaned segments in the place of those that they were made from.
-fn finish_swaps(disk: &Arc<dyn Disk>, dir: &Path) -> Result<(), LogError> {
-    let names = list(&**disk, dir)?;
+fn finish_swaps(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    let names = list(disk, dir)?;
     let swaps: Vec<_> = names.iter().filter(|name| name.ends_with(names::SWAP)).collect();
     for name in &swaps {
         let Some((base, "log.swap")) = names::parse(name) else { continue };
@@ -329,7 +349,7 @@ fn finish_swaps(disk: &Arc<dyn Disk>, dir: &Path) -> Result<(), LogError> {
                 at >= base && at < end && !extension.ends_with(names::SWAP) && extension != names::SNAPSHOT
             };
             if names::parse(old).is_some_and(replaced) {
-                remove(&**disk, &dir.join(old))?;
+                remove(disk, &dir.join(old))?;
             }
         }
     }

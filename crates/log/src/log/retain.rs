@@ -128,7 +128,8 @@ impl Log {
 
     /// Renames the directory to `<topic>-<partition>.<unique>-delete`, so that the topic can be made again at once.
     ///
-    /// Reads go on, appends do not. Returns the new path.
+    /// Reads go on, appends do not. Returns the new path; the name is durable when the caller has synced the directory
+    /// above, which it does before it makes a log of the old name.
     ///
     /// # Errors
     /// When the directory cannot be renamed.
@@ -139,9 +140,6 @@ impl Log {
         let kept = name.get(..name.len().min(255_usize.saturating_sub(suffix.len()))).unwrap_or(&name);
         let to = self.dir.with_file_name(format!("{kept}{suffix}"));
         self.disk.rename(&self.dir, &to).map_err(|e| LogError::io("rename", &self.dir, e))?;
-        if let Some(parent) = to.parent() {
-            self.disk.sync_dir(parent).map_err(|e| LogError::io("sync", parent, e))?;
-        }
         self.segments.values_mut().for_each(|segment| segment.set_dir(&to));
         self.epochs.set_dir(&to);
         self.snapshots.set_dir(&to);

@@ -97,20 +97,18 @@ impl Log {
         // Before anything is written to it: a crash must not lose the file and keep the next one.
         self.sync_dir()?;
         let old = self.active()?.base();
-        self.segments.insert(base, segment);
+        self.segments.insert(base, Box::new(segment));
         self.tail.clear();
-        if empty {
-            if let Some(mut old) = self.segments.remove(&old) {
-                old.remove()?;
-            }
-        } else if let Some(old) = self.segments.get_mut(&old) {
-            old.close_indexes()?;
+        if empty && let Some(mut old) = self.segments.remove(&old) {
+            old.remove()?;
         }
         Ok(())
     }
 
-    /// Completes the active segment's indexes. If everything in it is durable already, no later flush looks at it.
+    /// Completes the active segment's indexes, and the checkpoint of epochs: a recovery may not read this segment's
+    /// batches any more. If everything in it is durable already, no later flush looks at it.
     fn finish_active(&mut self) -> Result<(), LogError> {
+        self.epochs.save()?;
         let flushed = self.recovery_point >= self.end;
         let active = self.active_mut()?;
         active.finish()?;

@@ -132,7 +132,6 @@ impl Log {
                     segment.find(cleanable.first_dirty)?.map_or(segment.size(), |batch| batch.position);
             }
             let source = Source::new(segment, next_base)?;
-            segment.close_indexes()?;
             aborted.add(&source.aborted);
             sources.push(source);
         }
@@ -212,7 +211,7 @@ impl Log {
             self.disk.rename(path, &to).map_err(|e| LogError::io("rename", path, e))?;
         }
         let new = Segment::existing(&self.disk, &self.dir, swap.base, swap.size, now);
-        self.segments.insert(swap.base, new);
+        self.segments.insert(swap.base, Box::new(new));
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! A log beside the simplest thing that it must equal: a list of batches. For the property and the crash tests.
 
 use super::*;
+use crate::disk::BoundedDisk;
 use crate::producer::ProducerStates;
 use crate::testing::{FaultyDisk, Rng};
 use bytes::Bytes;
@@ -22,6 +23,7 @@ pub(super) enum Op {
     Retain { behind: u8 },
     Purge,
     CloseAndOpen,
+    CloseWithOthersAndOpen,
     KillAndOpen,
     Read { at: u16, max: u16, min_one: bool },
 }
@@ -45,7 +47,8 @@ impl Op {
             32 => Self::AdvanceStart { by: small(rng, 30) },
             33..=34 => Self::Retain { behind: byte(rng, 20) },
             35 => Self::Purge,
-            36 => Self::CloseAndOpen,
+            36 if rng.one_in(2) => Self::CloseAndOpen,
+            36 => Self::CloseWithOthersAndOpen,
             37 => Self::KillAndOpen,
             _ => Self::Read { at: small(rng, 1000), max: small(rng, 5000), min_one: rng.one_in(2) },
         }
@@ -113,8 +116,11 @@ impl World {
             clean,
             recovery_point: self.checkpoints.recovery_point,
             log_start_offset: self.checkpoints.start,
+            ..Opening::default()
         };
-        let disk = Arc::new(self.disk.clone());
+        // Some worlds close files whenever they can.
+        let files = if self.config.segment_bytes.is_multiple_of(2) { 1 } else { usize::MAX };
+        let disk = Arc::new(BoundedDisk::new(Arc::new(self.disk.clone()), files));
         self.log = Some(Log::open(self.path(), self.config.clone(), disk, opening, NOW).unwrap());
     }
 
@@ -155,11 +161,31 @@ impl World {
                 self.open(true);
                 self.note_flushed();
             }
+            Op::CloseWithOthersAndOpen => {
+                self.close_with_others(3);
+                self.open(true);
+                self.note_flushed();
+            }
             Op::KillAndOpen => {
                 self.log = None;
                 self.open(false);
             }
             Op::Read { at, max, min_one } => self.read(at, max, min_one),
+        }
+    }
+
+    /// So many steps of closing as it is done when there are many logs.
+    fn close_with_others(&mut self, steps: usize) {
+        let mut log = self.log.take().unwrap();
+        let sync = || self.disk.sync_all(self.dir.path()).unwrap();
+        if steps > 0 {
+            log.stage_close().unwrap();
+        }
+        if steps > 1 {
+            sync();
+        }
+        if steps > 2 && log.publish().unwrap() {
+            sync();
         }
     }
 
@@ -264,9 +290,9 @@ impl World {
         assert_eq!(bytes_of(&slice), expected, "read at {offset}, {max} bytes, up to {up_to}, {min_one}");
     }
 
-    /// The power is lost; what is left is opened again and takes the model's place.
+    /// The power is lost, perhaps while the log is closed; what is left is opened again and takes the model's place.
     pub(super) fn lose_power(&mut self, seed: u64) {
-        self.log = None;
+        self.close_with_others(usize::try_from(seed % 4).unwrap());
         self.disk.cut_power(seed).unwrap();
         self.disk = FaultyDisk::new(self.dir.path()).unwrap();
         self.open(false);
@@ -298,6 +324,11 @@ impl World {
             segment.check_indexes(&self.config);
         }
         self.check_producers();
+        for raw in self.history.iter().filter(|raw| next_offset(raw) > log.start_offset()) {
+            let header = BatchHeader::parse(raw).unwrap();
+            let epoch = log.epoch_at(Offset(header.last_offset())).map(|epoch| epoch.0);
+            assert_eq!(epoch, Some(header.partition_leader_epoch), "at {}", header.base_offset);
+        }
         let last = self.history.last().map(|raw| BatchHeader::parse(raw).unwrap().partition_leader_epoch);
         if log.end_offset() > log.start_offset() {
             assert_eq!(log.last_epoch().map(|epoch| epoch.0), last);

@@ -28,6 +28,11 @@ impl Snapshots {
         self.dir = dir.to_path_buf();
     }
 
+    /// Number of snapshots.
+    pub(crate) fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
     fn path(&self, offset: Offset) -> PathBuf {
         self.dir.join(names::file_name(offset, names::SNAPSHOT))
     }

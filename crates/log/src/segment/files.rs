@@ -13,13 +13,19 @@ use std::sync::Arc;
 pub(crate) type DirtyFile = (PathBuf, Arc<dyn DiskFile>);
 
 impl Segment {
+    /// The log file if it holds something that is not durable; it counts as durable from now on.
+    pub(crate) fn take_dirty_log(&self) -> Result<Option<DirtyFile>, LogError> {
+        if !self.file.is_unsynced() {
+            return Ok(None);
+        }
+        let file = self.file()?;
+        self.file.take_unsynced();
+        Ok(Some((self.path.clone(), file)))
+    }
+
     /// Files that hold something that is not durable; they count as durable from now on.
     pub(crate) fn take_dirty(&mut self) -> Result<Vec<DirtyFile>, LogError> {
-        let mut files = Vec::new();
-        if self.dirty {
-            files.push((self.path.clone(), self.file()?));
-            self.dirty = false;
-        }
+        let mut files: Vec<_> = self.take_dirty_log()?.into_iter().collect();
         if let Some(file) = self.offset_index.dirty_file()? {
             files.push((self.offset_index.path().to_path_buf(), file));
         }
@@ -40,10 +46,9 @@ impl Segment {
         Ok(())
     }
 
-    /// Lets go of the index files; they are opened again when needed.
-    pub(crate) fn close_indexes(&self) -> Result<(), LogError> {
-        self.offset_index.close()?;
-        self.time_index.close()
+    /// Whether the log file holds something that is not durable.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.file.is_unsynced()
     }
 
     /// Writes index entries that wait in memory, without making them durable.

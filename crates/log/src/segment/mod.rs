@@ -1,7 +1,8 @@
 //! One segment: a file of batches, its two sparse indexes and its aborted transactions.
 //!
 //! Invariants: `size` is the end of the last whole batch; index entries point at batch starts below it; both indexes
-//! rise strictly. Files of a segment that is not appended to are opened when they are first read.
+//! rise strictly. The log file is opened when it is used and stays open as long as [`crate::disk::OpenFiles`] allows; the
+//! others are open only while they are used.
 
 mod files;
 mod recover;
@@ -18,7 +19,7 @@ pub(crate) use scan::{BatchAt, HeaderWalk};
 pub(crate) use view::SegmentView;
 
 use crate::config::LogConfig;
-use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::disk::{Disk, DiskFile, FileSlot, OpenMode};
 use crate::error::LogError;
 use crate::index::{Entry, IndexFile, OffsetEntry, TimeEntry, TxnIndex};
 use crate::names;
@@ -50,9 +51,8 @@ pub(crate) struct Segment {
     base: Offset,
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    file: Mutex<Option<Arc<dyn DiskFile>>>,
+    file: Arc<FileSlot>,
     size: u64,
-    dirty: bool,
     offset_index: IndexFile<OffsetEntry>,
     time_index: IndexFile<TimeEntry>,
     txn_index: TxnIndex,
@@ -104,9 +104,8 @@ impl Segment {
         Ok(Self {
             base,
             disk: disk.clone(),
-            file: Mutex::new(Some(file)),
+            file: FileSlot::made(&**disk, file),
             size: 0,
-            dirty: true,
             offset_index: IndexFile::create(disk.clone(), index(names::INDEX))?,
             time_index: IndexFile::create(disk.clone(), index(names::TIME_INDEX))?,
             txn_index: TxnIndex::new(disk.clone(), index(names::TXN_INDEX)),
@@ -131,9 +130,8 @@ impl Segment {
             base,
             disk: disk.clone(),
             path: index(names::LOG),
-            file: Mutex::new(None),
+            file: Arc::default(),
             size,
-            dirty: false,
             offset_index: IndexFile::existing(disk.clone(), index(names::INDEX)),
             time_index: IndexFile::existing(disk.clone(), index(names::TIME_INDEX)),
             txn_index: TxnIndex::new(disk.clone(), index(names::TXN_INDEX)),
@@ -160,14 +158,7 @@ impl Segment {
 
     /// The log file, opened if it is not.
     pub(crate) fn file(&self) -> Result<Arc<dyn DiskFile>, LogError> {
-        let mut slot = self.file.lock();
-        if let Some(file) = &*slot {
-            return Ok(file.clone());
-        }
-        let file =
-            self.disk.open(&self.path, OpenMode::Write).map_err(|e| LogError::io("open", &self.path, e))?;
-        *slot = Some(file.clone());
-        Ok(file)
+        self.file.get(&*self.disk, &self.path)
     }
 
     /// Whether an offset fits into the 32-bit relative offsets of the indexes.
@@ -203,7 +194,7 @@ impl Segment {
             file.set_len(self.size).map_err(|e| LogError::io("cut back", &self.path, e))?;
             return Err(LogError::io("append to", &self.path, e));
         }
-        self.dirty = true;
+        self.file.set_unsynced();
         for batch in batches {
             self.index_batch(batch, config)?;
         }

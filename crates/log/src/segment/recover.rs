@@ -71,7 +71,7 @@ impl Segment {
         } else if lost > 0 {
             self.file()?.set_len(self.size).map_err(|e| LogError::io("truncate", &self.path, e))?;
         }
-        self.dirty = true;
+        self.file.set_unsynced();
         self.finish()?;
         let cut = reason.map(|reason| (lost, reason));
         Ok(Recovered { end: last.plus(1), cut })

@@ -100,7 +100,7 @@ impl Segment {
         let end = offset.min(Offset(cut.header.base_offset)).max(self.base);
         self.file()?.set_len(cut.position).map_err(|e| LogError::io("truncate", &self.path, e))?;
         self.size = cut.position;
-        self.dirty = true;
+        self.file.set_unsynced();
         let below = |entry: &dyn Fn() -> i32| self.base.plus(i64::from(entry())) < end;
         self.offset_index.truncate_where(|entry| below(&|| entry.relative_offset))?;
         self.time_index.truncate_where(|entry| below(&|| entry.relative_offset))?;

@@ -13,7 +13,8 @@ use std::sync::Arc;
 /// A [`Disk`] over a real directory. Writes go through, so that files can be read as any others; what was not
 /// synced is journalled, and [`FaultyDisk::cut_power`] rewrites the directory to a state that a crash may leave.
 ///
-/// Names are lost in order within their directory, as on a journalling file system. Directories are made durably.
+/// Names are lost in order within their directory, as on a journalling file system; with the name of a directory goes
+/// what is in it. Renamed directories are not followed.
 #[derive(Clone, Debug)]
 pub struct FaultyDisk {
     root: PathBuf,
@@ -22,8 +23,8 @@ pub struct FaultyDisk {
 
 #[derive(Debug, Default)]
 struct State {
-    names: BTreeMap<PathBuf, Arc<Inode>>,
-    durable_names: BTreeMap<PathBuf, Arc<Inode>>,
+    names: Names,
+    durable_names: Names,
     name_changes: Vec<NameChange>,
     space_left: Option<usize>,
     sync_fails: bool,
@@ -31,9 +32,22 @@ struct State {
     changes_left: Option<usize>,
 }
 
+type Names = BTreeMap<PathBuf, Arc<Inode>>;
+
+/// A file, or a directory, whose content does not count.
 #[derive(Debug, Default)]
 struct Inode {
+    is_dir: bool,
     content: Mutex<Content>,
+}
+
+impl Inode {
+    fn sync(&self) {
+        let mut content = self.content.lock();
+        for change in std::mem::take(&mut content.changes) {
+            change.apply(&mut content.durable);
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +70,7 @@ impl NameChange {
         }
     }
 
-    fn apply(self, names: &mut BTreeMap<PathBuf, Arc<Inode>>) {
+    fn apply(self, names: &mut Names) {
         match self {
             Self::Create(path, inode) => {
                 names.insert(path, inode);
@@ -115,12 +129,22 @@ impl FaultyDisk {
         let mut rng = Rng::new(seed);
         let state = self.state.lock();
         let names = surviving_names(&state, &mut rng);
-        for path in state.names.keys() {
+        for path in state.names.iter().filter(|(_, inode)| !inode.is_dir).map(|(path, _)| path) {
             fs::remove_file(path)?;
         }
-        for (path, inode) in names {
+        let lost = |path: &Path| {
+            let mut above = path.ancestors().skip(1).take_while(|above| *above != self.root);
+            above.any(|above| state.names.contains_key(above) && !names.contains_key(above))
+        };
+        for (path, inode) in names.iter().filter(|(path, inode)| !inode.is_dir && !lost(path)) {
             let content = inode.content.lock();
             fs::write(path, crashed(&content.durable, &content.changes, &mut rng))?;
+        }
+        // The deepest first.
+        for (path, _) in state.names.iter().rev().filter(|(_, inode)| inode.is_dir) {
+            if !names.contains_key(path) || lost(path) {
+                fs::remove_dir_all(path)?;
+            }
         }
         Ok(())
     }
@@ -162,21 +186,23 @@ impl State {
     }
 }
 
-fn load(dir: &Path, names: &mut BTreeMap<PathBuf, Arc<Inode>>) -> io::Result<()> {
+fn load(dir: &Path, names: &mut Names) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        if path.is_dir() {
+        let is_dir = path.is_dir();
+        let mut content = Content::default();
+        if is_dir {
             load(&path, names)?;
         } else {
-            let content = Content { durable: fs::read(&path)?, changes: Vec::new() };
-            names.insert(path, Arc::new(Inode { content: Mutex::new(content) }));
+            content.durable = fs::read(&path)?;
         }
+        names.insert(path, Arc::new(Inode { is_dir, content: Mutex::new(content) }));
     }
     Ok(())
 }
 
 /// The durable names, and in each directory some first part of the changes since.
-fn surviving_names(state: &State, rng: &mut Rng) -> BTreeMap<PathBuf, Arc<Inode>> {
+fn surviving_names(state: &State, rng: &mut Rng) -> Names {
     let mut names = state.durable_names.clone();
     let mut left: BTreeMap<&Path, usize> = BTreeMap::new();
     for change in &state.name_changes {
@@ -219,7 +245,13 @@ impl Disk for FaultyDisk {
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         self.check(dir)?;
-        StdDisk.create_dir_all(dir)
+        let mut missing: Vec<_> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
+        while let Some(dir) = missing.pop() {
+            StdDisk.create_dir_all(dir)?;
+            let inode = Arc::new(Inode { is_dir: true, ..Inode::default() });
+            self.change_name(NameChange::Create(dir.to_path_buf(), inode));
+        }
+        Ok(())
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -254,6 +286,7 @@ impl Disk for FaultyDisk {
         let mut state = self.state.lock();
         state.names.retain(|path, _| !path.starts_with(dir));
         state.durable_names.retain(|path, _| !path.starts_with(dir));
+        state.name_changes.retain(|change| change.dir().is_none_or(|parent| !parent.starts_with(dir)));
         Ok(())
     }
 
@@ -269,6 +302,24 @@ impl Disk for FaultyDisk {
                 state.name_changes.push(change);
             }
         }
+        Ok(())
+    }
+
+    fn sync_all(&self, dir: &Path) -> io::Result<()> {
+        self.check(dir)?;
+        let mut state = self.state.lock();
+        state.one_more_change()?;
+        if state.sync_fails {
+            return Err(io::Error::other("sync failed"));
+        }
+        let within = |path: Option<&Path>| path.is_some_and(|path| path.starts_with(dir));
+        state.names.iter().filter(|(path, _)| within(Some(path))).for_each(|(_, inode)| inode.sync());
+        let (done, left) = std::mem::take(&mut state.name_changes)
+            .into_iter()
+            .partition(|change: &NameChange| within(change.dir()));
+        state.name_changes = left;
+        let done: Vec<NameChange> = done;
+        done.into_iter().for_each(|change| change.apply(&mut state.durable_names));
         Ok(())
     }
 
@@ -368,10 +419,7 @@ impl DiskFile for FaultyFile {
         if self.state.lock().sync_fails {
             return Err(io::Error::other("sync failed"));
         }
-        let mut content = self.inode.content.lock();
-        for change in std::mem::take(&mut content.changes) {
-            change.apply(&mut content.durable);
-        }
+        self.inode.sync();
         Ok(())
     }
 }
@@ -427,6 +475,31 @@ mod tests {
             }
         }
         assert!(old > 10 && new > 10, "{old} {new}");
+    }
+
+    #[test]
+    fn a_directory_whose_name_is_lost_takes_its_files_along() {
+        let (mut lost, mut there) = (0, 0);
+        for seed in 0..100 {
+            let root = tempfile::tempdir().unwrap();
+            let disk = FaultyDisk::new(root.path()).unwrap();
+            let dir = root.path().join("a/b");
+            disk.create_dir_all(&dir).unwrap();
+            write(&disk, &dir.join("f"), b"content").sync().unwrap();
+            disk.sync_dir(&dir).unwrap();
+            if seed % 2 == 0 {
+                disk.sync_all(root.path()).unwrap();
+            }
+            disk.cut_power(seed).unwrap();
+            match fs::read(dir.join("f")) {
+                Ok(content) => there += usize::from(content == b"content"),
+                Err(_) => lost += 1,
+            }
+            assert!(seed % 2 == 1 || dir.join("f").exists(), "what was synced is lost");
+            assert_eq!(dir.exists(), dir.join("f").exists());
+            FaultyDisk::new(root.path()).unwrap();
+        }
+        assert!(lost > 10 && there > 60, "{lost} {there}");
     }
 
     #[test]

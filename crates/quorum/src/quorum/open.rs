@@ -74,7 +74,8 @@ impl Quorum {
         let dir = config.dir();
         prepare_dir(&*disk, &config.log_dir, &dir)
             .map_err(|cause| QuorumError::Io { path: dir.clone(), cause })?;
-        let opening = Opening { clean: false, ..Opening::default() };
+        // The names are durable when `quorum-state` is written, before anything is flushed.
+        let opening = Opening { names_synced: true, ..Opening::default() };
         let now_ms = TimestampMs(now);
         let mut log = Log::open(dir.clone(), log_config(&config), Arc::clone(&disk), opening, now_ms)?;
         if examined.loaded.torn_bytes > 0 {
@@ -196,8 +197,10 @@ fn check_only_voter(config: &QuorumConfig, voters: &VoterSet, whose: &str) -> Re
 }
 
 fn prepare_dir(disk: &dyn Disk, log_dir: &Path, dir: &Path) -> std::io::Result<()> {
-    disk.create_dir_all(dir)?;
-    disk.sync_dir(log_dir)?;
+    if disk.len(&dir.join(quorum_state::FILE))?.is_none() {
+        disk.create_dir_all(dir)?;
+        disk.sync_dir(log_dir)?;
+    }
     for name in disk.list(dir)? {
         if name.ends_with(&format!("{SUFFIX}{PART_SUFFIX}")) || name.ends_with(".checkpoint.deleted") {
             disk.remove_file(&dir.join(name))?;

@@ -94,7 +94,7 @@ pub enum AppendError {
         record_errors: Vec<RecordError>,
     },
     /// Timestamps are outside of the allowed range.
-    #[error("one or more records have been rejected due to invalid timestamp")]
+    #[error("timestamps of records are out of bounds")]
     InvalidTimestamp {
         /// Which records.
         record_errors: Vec<RecordError>,

@@ -131,17 +131,14 @@ impl<'a> RecordRules<'a> {
             return Err(AppendError::InvalidTimestamp { record_errors: self.errors });
         }
         let shown: Vec<_> = self.errors.iter().take(3).map(|e| e.message.as_str()).collect();
-        let message = format!(
-            "One or more records have been rejected due to {} record errors in total, \
-             and only showing the first three errors at most: {shown:?}",
-            self.error_count
-        );
+        let message =
+            format!("{} of the batch's records are invalid; the first of them: {shown:?}", self.error_count);
         Err(AppendError::InvalidRecord { message, record_errors: self.errors })
     }
 }
 
 fn leftover() -> AppendError {
-    AppendError::invalid("incorrect declared batch size, records still remaining")
+    AppendError::invalid("bytes follow the last record")
 }
 
 /// A body that cannot be decompressed is corrupt; one whose records make no sense is invalid.

@@ -294,7 +294,7 @@ fn effective_configs(
 }
 
 fn too_many() -> TopicError {
-    TopicError::new(ErrorCode::PolicyViolation, "Excessively large number of partitions per request.")
+    TopicError::new(ErrorCode::PolicyViolation, "more than 10000 partitions in one request")
 }
 
 fn refused(name: &Str, error: &TopicError) -> CreatableTopicResult {

@@ -71,10 +71,7 @@ fn grow(
     let additional = additional(topic, wanted.count)?;
     let asked = wanted.assignments.as_ref().map_or(additional, Vec::len);
     if asked > room {
-        return Err(TopicError::new(
-            ErrorCode::PolicyViolation,
-            "Excessively large number of partitions per request.",
-        ));
+        return Err(TopicError::new(ErrorCode::PolicyViolation, "more than 10000 partitions in one request"));
     }
     let replication_factor = topic.partitions.values().next().map_or(1, |partition| partition.replicas.len());
     let replicas = match &wanted.assignments {

@@ -12,6 +12,8 @@ use ottla_wire::{Decoder, Message as _, Request, Str, encode_request};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// No answer is longer, in bytes.
+const LONGEST_ANSWER: usize = 64 << 20;
 
 /// One connection; answers come in the order of the requests.
 #[derive(Debug)]
@@ -79,7 +81,9 @@ impl Connection {
     pub fn receive<R: Request>(&mut self, version: i16) -> anyhow::Result<R::Response> {
         let mut length = [0; 4];
         self.socket.read_exact(&mut length).context("receive")?;
-        let mut answer = vec![0; usize::try_from(i32::from_be_bytes(length))?];
+        let length = usize::try_from(i32::from_be_bytes(length))?;
+        anyhow::ensure!(length <= LONGEST_ANSWER, "an answer of {length} bytes");
+        let mut answer = vec![0; length];
         self.socket.read_exact(&mut answer).context("receive")?;
         let mut decoder = Decoder::new(Bytes::from(answer));
         ResponseHeader::decode(&mut decoder, R::KEY.response_header_version(version))?;

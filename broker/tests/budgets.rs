@@ -7,9 +7,9 @@ use ottla_wire::messages::{ApiVersionsRequest, FetchRequest, MetadataRequest, Pr
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::common::process::{Process, free_port};
 use crate::common::{Client, PATIENCE, TestNode, batch, fetch_request, only_partition, produce_request};
 use crate::keys::network::is_served;
-use crate::kill_nine::{Process, free_port};
 use crate::metrics::scrape;
 
 const USED: &str = "kafka_network_socketserver_memorypoolused";
@@ -213,7 +213,7 @@ async fn connections_cost_little() {
     let descriptors = usize::try_from(many_descriptors()).unwrap_or(usize::MAX);
     let idle = 2000.min(descriptors - 200);
     let dir = tempfile::tempdir().unwrap();
-    let broker = Process::start(dir.path(), free_port()).await;
+    let broker = Process::start(dir.path(), free_port(), &[], None).await;
     let mut clients = Vec::new();
     for _ in 0..idle / 10 {
         clients.push(used_once(&broker).await);

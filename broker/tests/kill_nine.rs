@@ -2,11 +2,10 @@
 //!
 //! `OTTLA_SEEDS` (5) runs, each of a few rounds of load, kill and restart over the same data.
 
-use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::common::process::{Process, free_port};
 use crate::common::{Client, batch, only_partition, produce_request};
 use ottla_wire::Str;
 use ottla_wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -21,68 +20,10 @@ const PARTITIONS: i32 = 3;
 /// Requests in flight on the connection, as Java's producer has them.
 const IN_FLIGHT: usize = 5;
 
-/// The real binary as a process of its own; killed when dropped.
-pub struct Process {
-    child: Child,
-    pub address: SocketAddr,
-}
-
-impl Process {
-    pub async fn start(dir: &Path, port: u16) -> Self {
-        let log = std::fs::File::options().create(true).append(true).open(dir.join("log.txt")).unwrap();
-        let set = |key: &str, value: String| format!("--override={key}={value}");
-        let child = Command::new(env!("CARGO_BIN_EXE_ottla-broker"))
-            .arg(set(
-                "listeners",
-                format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{}", port + 1),
-            ))
-            .arg(set("controller.listener.names", "CONTROLLER".into()))
-            .arg(set("log.dirs", dir.join("data").display().to_string()))
-            .arg(set("ottla.http.listener", format!("127.0.0.1:{}", port + 2)))
-            .arg(set("offsets.topic.num.partitions", "3".into()))
-            // Small segments: rolls, index files and producer snapshots come into play.
-            .arg(set("log.segment.bytes", "1048576".into()))
-            .stdout(Stdio::from(log.try_clone().unwrap()))
-            .stderr(Stdio::from(log))
-            .spawn()
-            .unwrap();
-        let mut process = Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)) };
-        process.wait_until_serving(dir).await;
-        process
-    }
-
-    async fn wait_until_serving(&mut self, dir: &Path) {
-        for _ in 0..2000 {
-            if tokio::net::TcpStream::connect(self.address).await.is_ok() {
-                return;
-            }
-            let gone = self.child.try_wait().unwrap();
-            let log = || std::fs::read_to_string(dir.join("log.txt")).unwrap();
-            assert!(gone.is_none(), "the broker does not start: {}", log());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the broker does not serve");
-    }
-
-    /// Its own memory, in bytes, without pages of files.
-    pub fn resident(&self) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
-    }
-
-    fn kill(&mut self) {
-        // SIGKILL on Unix.
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// With small segments: rolls, index files and producer snapshots come into play.
+async fn start(dir: &Path, port: u16) -> Process {
+    let set = ["offsets.topic.num.partitions=3", "log.segment.bytes=1048576"];
+    Process::start(dir, port, &set, None).await
 }
 
 /// What the load knows of one partition.
@@ -112,7 +53,7 @@ async fn run(seed: u64) {
     let mut ledgers: Vec<Ledger> = (0..PARTITIONS).map(|_| Ledger::default()).collect();
     let mut producer = -1;
     for round in 0..ROUNDS {
-        let mut process = Process::start(dir.path(), port).await;
+        let mut process = start(dir.path(), port).await;
         let mut client = Client::connect(process.address).await;
         if round == 0 {
             client.create_topic("t", PARTITIONS, &[]).await;
@@ -128,7 +69,7 @@ async fn run(seed: u64) {
         };
         let ((), ()) = tokio::join!(kill, load(&mut client, &mut ledgers, producer, seed, round));
     }
-    let process = Process::start(dir.path(), port).await;
+    let process = start(dir.path(), port).await;
     let mut client = Client::connect(process.address).await;
     check(&mut client, &mut ledgers, producer, seed, ROUNDS).await;
     let total: usize = ledgers.iter().map(|ledger| ledger.acked.len()).sum();
@@ -246,16 +187,4 @@ fn next(state: &mut u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
-}
-
-/// The first of three ports in a row that nobody has.
-pub fn free_port() -> u16 {
-    loop {
-        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = probe.local_addr().unwrap().port();
-        let free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if port < u16::MAX - 2 && free(port + 1) && free(port + 2) {
-            return port;
-        }
-    }
 }

@@ -2,82 +2,14 @@
 //! after a clean stop.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
+use crate::common::process::{Process, free_port};
 use crate::common::{Client, batch};
 use ottla_wire::messages::ProduceRequest;
 use ottla_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_wire::messages::{ListOffsetsRequest, MetadataRequest};
 use ottla_wire::{Records, Str};
-
-/// The real binary, with a bound on its descriptors.
-struct Process {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Process {
-    async fn start(dir: &Path, port: u16, descriptors: usize) -> Self {
-        let log = std::fs::File::options().create(true).append(true).open(dir.join("log.txt")).unwrap();
-        let set = |key: &str, value: String| format!("--override={key}={value}");
-        let child = Command::new("sh")
-            .args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")])
-            .arg(env!("CARGO_BIN_EXE_ottla-broker"))
-            .arg(set(
-                "listeners",
-                format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{}", port + 1),
-            ))
-            .arg(set("controller.listener.names", "CONTROLLER".into()))
-            .arg(set("log.dirs", dir.join("data").display().to_string()))
-            .arg(set("ottla.http.listener", format!("127.0.0.1:{}", port + 2)))
-            .stdout(Stdio::from(log.try_clone().unwrap()))
-            .stderr(Stdio::from(log))
-            .spawn()
-            .unwrap();
-        let mut process = Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)) };
-        process.wait_until_serving(dir).await;
-        process
-    }
-
-    async fn wait_until_serving(&mut self, dir: &Path) {
-        for _ in 0..6000 {
-            if tokio::net::TcpStream::connect(self.address).await.is_ok() {
-                return;
-            }
-            let gone = self.child.try_wait().unwrap();
-            let log = || std::fs::read_to_string(dir.join("log.txt")).unwrap();
-            assert!(gone.is_none(), "the broker does not start: {}", log());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the broker does not serve");
-    }
-
-    fn open_files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn terminate(mut self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").arg(pid).status().unwrap().success());
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// One record to each partition; every one is acknowledged.
 async fn produce_to_all(client: &mut Client, partitions: i32, value: &str) {
@@ -114,21 +46,21 @@ async fn ends(client: &mut Client, partitions: i32) -> BTreeSet<i64> {
 
 async fn survive(partitions: i32, descriptors: usize) {
     let dir = tempfile::tempdir().unwrap();
-    let port = crate::kill_nine::free_port();
-    let process = Process::start(dir.path(), port, descriptors).await;
+    let port = free_port();
+    let mut process = Process::start(dir.path(), port, &[], Some(descriptors)).await;
     let mut client = Client::connect(process.address).await;
     client.create_topic("t", partitions, &[]).await;
     produce_to_all(&mut client, partitions, "first").await;
     assert!(process.open_files() < descriptors, "{} files are open", process.open_files());
     process.kill();
 
-    let process = Process::start(dir.path(), port, descriptors).await;
+    let mut process = Process::start(dir.path(), port, &[], Some(descriptors)).await;
     let mut client = Client::connect(process.address).await;
     assert_eq!(ends(&mut client, partitions).await, BTreeSet::from([1]), "after kill -9");
     produce_to_all(&mut client, partitions, "second").await;
     process.terminate();
 
-    let process = Process::start(dir.path(), port, descriptors).await;
+    let mut process = Process::start(dir.path(), port, &[], Some(descriptors)).await;
     let mut client = Client::connect(process.address).await;
     assert_eq!(ends(&mut client, partitions).await, BTreeSet::from([2]), "after a clean stop");
     for partition in [0, 1, partitions / 2, partitions - 1] {

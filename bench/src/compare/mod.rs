@@ -1,6 +1,5 @@
 //! Apache Kafka and ours in turn, under the same load.
 
-mod connection;
 mod first_ack;
 mod node;
 pub mod partitions;

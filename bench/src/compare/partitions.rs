@@ -13,9 +13,9 @@ use ottla_wire::messages::produce_request::{PartitionProduceData, TopicProduceDa
 use ottla_wire::messages::{CreateTopicsRequest, ProduceRequest};
 use ottla_wire::{Records, Str};
 
-use super::connection::Connection;
 use super::node::{Kind, Node, Programs};
 use super::{ended, first_ack, home, prepared, usage};
+use crate::connection::Connection;
 use crate::load::Outcome;
 
 /// How long any single step may take.
@@ -259,7 +259,7 @@ impl<'a> Bench<'a> {
     fn connection(&self) -> anyhow::Result<Connection> {
         let end = Instant::now() + PATIENCE;
         loop {
-            match Connection::open(self.node.address(), PATIENCE) {
+            match Connection::open(self.node.address(), "partitions") {
                 Ok(connection) => return Ok(connection),
                 Err(error) if Instant::now() > end => return Err(error),
                 Err(_) => std::thread::sleep(Duration::from_millis(1)),

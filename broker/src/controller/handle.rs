@@ -24,8 +24,8 @@ use super::settings::ControllerSettings;
 use super::task::{Message, Publisher, Task, now_ms};
 use super::topics::{self, Context};
 use super::{
-    ControllerError, Placement, ProducerIdBlock, TopicError, configs, describe, directories, features,
-    producer_ids, quotas, replace_configs,
+    ControllerError, Decision, Placement, ProducerIdBlock, TopicError, configs, describe, directories,
+    features, producer_ids, quotas, replace_configs,
 };
 use crate::quota::{Exceeded, MutationQuota};
 use crate::storage::random_uuid;
@@ -246,12 +246,7 @@ impl ControllerHandle {
     /// # Errors
     /// It is not registered with the epoch, or the controller cannot write.
     pub async fn unfence_broker(&self, epoch: i64) -> Result<(), ControllerError> {
-        self.ask(move |task| {
-            let id = task.settings.config.node_id;
-            let decision = registration::unfence_broker(task.image(), id, epoch)?;
-            Ok(task.write_all(decision)?)
-        })
-        .await
+        self.change_broker(move |image, id| registration::unfence_broker(image, id, epoch)).await
     }
 
     /// This node's broker is about to stop: it leads nothing from now on.
@@ -259,12 +254,7 @@ impl ControllerHandle {
     /// # Errors
     /// As [`ControllerHandle::unfence_broker`].
     pub async fn controlled_shutdown(&self, epoch: i64) -> Result<(), ControllerError> {
-        self.ask(move |task| {
-            let id = task.settings.config.node_id;
-            let decision = registration::controlled_shutdown(task.image(), id, epoch)?;
-            Ok(task.write_all(decision)?)
-        })
-        .await
+        self.change_broker(move |image, id| registration::controlled_shutdown(image, id, epoch)).await
     }
 
     /// This node's broker has stopped.
@@ -272,12 +262,7 @@ impl ControllerHandle {
     /// # Errors
     /// As [`ControllerHandle::unfence_broker`].
     pub async fn fence_broker(&self, epoch: i64) -> Result<(), ControllerError> {
-        self.ask(move |task| {
-            let id = task.settings.config.node_id;
-            let decision = registration::fence_broker(task.image(), id, epoch)?;
-            Ok(task.write_all(decision)?)
-        })
-        .await
+        self.change_broker(move |image, id| registration::fence_broker(image, id, epoch)).await
     }
 
     /// Notes in which directories this node's broker keeps its replicas.
@@ -285,12 +270,7 @@ impl ControllerHandle {
     /// # Errors
     /// The controller cannot write.
     pub async fn assign_directories(&self, placements: Vec<Placement>) -> Result<(), ControllerError> {
-        self.ask(move |task| {
-            let id = task.settings.config.node_id;
-            let decision = directories::assign(task.image(), id, &placements);
-            Ok(task.write_all(decision)?)
-        })
-        .await
+        self.change_broker(move |image, id| Ok(directories::assign(image, id, &placements))).await
     }
 
     /// Of this node's log directories only `online` are left.
@@ -298,12 +278,7 @@ impl ControllerHandle {
     /// # Errors
     /// The controller cannot write.
     pub async fn fail_directories(&self, online: Vec<Uuid>) -> Result<(), ControllerError> {
-        self.ask(move |task| {
-            let id = task.settings.config.node_id;
-            let decision = directories::fail(task.image(), id, &online);
-            Ok(task.write_all(decision)?)
-        })
-        .await
+        self.change_broker(move |image, id| Ok(directories::fail(image, id, &online))).await
     }
 
     /// Writes a snapshot of the metadata now, if there is anything new.
@@ -330,6 +305,18 @@ impl ControllerHandle {
         }));
         self.jobs.send(message).map_err(|_| ControllerError::Stopped)?;
         stopped.await.map_err(|_| ControllerError::Stopped)?
+    }
+
+    /// Writes what is decided about this node's broker.
+    async fn change_broker(
+        &self,
+        decide: impl FnOnce(&MetadataImage, i32) -> Result<Decision<()>, ControllerError> + Send + 'static,
+    ) -> Result<(), ControllerError> {
+        self.ask(move |task| {
+            let decision = decide(task.image(), task.settings.config.node_id)?;
+            Ok(task.write_all(decision)?)
+        })
+        .await
     }
 
     /// Runs a job on the controller's thread; its result arrives after the commit.

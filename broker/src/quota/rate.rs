@@ -53,12 +53,7 @@ impl Rate {
         self.expire(window, now);
         let seconds = self.seconds(window, now);
         let rate = self.samples.iter().map(|(_, sum)| sum).sum::<f64>() / seconds;
-        if rate > limit {
-            let pause = ((rate - limit) / limit * seconds * 1e3).round() / 1e3;
-            Duration::try_from_secs_f64(pause).unwrap_or(Duration::MAX)
-        } else {
-            Duration::ZERO
-        }
+        if rate > limit { pause((rate - limit) / limit * seconds) } else { Duration::ZERO }
     }
 
     /// Whether nothing was counted within the window.
@@ -83,6 +78,11 @@ impl Rate {
             window.samples.saturating_sub(1).saturating_sub(u32::try_from(full).unwrap_or(u32::MAX));
         (elapsed + window.sample * missing).max(window.sample).as_secs_f64()
     }
+}
+
+/// To the millisecond, as throttle times are told.
+pub(super) fn pause(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64((seconds * 1e3).round() / 1e3).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]

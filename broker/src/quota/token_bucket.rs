@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::rate::Window;
+use super::rate::{Window, pause};
 
 /// Tokens of one payer. A new one is full.
 #[derive(Debug, Default)]
@@ -25,8 +25,7 @@ impl TokenBucket {
         if left >= 0.0 {
             return Duration::ZERO;
         }
-        let pause = (-left / rate * 1e3).round() / 1e3;
-        Duration::try_from_secs_f64(pause).unwrap_or(Duration::MAX)
+        pause(-left / rate)
     }
 
     /// Whether it is as good as a new one.

@@ -1,5 +1,7 @@
 //! A node in this process and a small client, for tests.
 
+pub mod process;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;

@@ -5,23 +5,11 @@ import gzip
 from batches import TIMESTAMP, batch, record, sized, varint
 from brokers import Broker
 
-from .setup import UNKNOWN_ID, create, fill, produce_body
+from .setup import UNKNOWN_ID, create, fill, holds, produce_body
 
 
 def _body(version: int, topic: str, topic_id: str, data: bytes | None, **more) -> dict:
     return produce_body(topic, data, topic_id=topic_id if version >= 13 else None, **more)
-
-
-def _end(broker: Broker, topic: str) -> None:
-    """What is in the log: nothing refused was written, nothing accepted was changed."""
-    partition = {"partition": 0, "fetch_offset": 0, "partition_max_bytes": 1 << 20}
-    wanted = {
-        "topics": [{"topic": topic, "partitions": [partition]}],
-        "max_bytes": 1 << 20,
-        "replica_id": -1,
-        "session_epoch": -1,
-    }
-    broker.ask("Fetch", 12, wanted, f"what {topic} holds")
 
 
 def every_version(broker: Broker) -> None:
@@ -68,7 +56,7 @@ def every_version(broker: Broker) -> None:
             lambda v: _body(v, "produced", made, batch(b"x")) | {"transactional_id": transactional},
             f"transactional {transactional!r}",
         )
-    _end(broker, "produced")
+    holds(broker, "produced")
 
 
 def without_acks(broker: Broker) -> None:
@@ -86,7 +74,7 @@ def without_acks(broker: Broker) -> None:
                 asking.send("Produce", version, _body(version, name, topic_id, data, acks=0))
                 # The next request tells whether the connection lives: it is answered next, or nothing is.
                 asking.ask("Metadata", 12, {"topics": []}, f"after acks 0, {label}, v{version}")
-    _end(broker, "unacked")
+    holds(broker, "unacked")
 
 
 def batches(broker: Broker) -> None:
@@ -175,7 +163,7 @@ def batches(broker: Broker) -> None:
             produce_body("batches", batch(count=1, records=b"nonsense", attributes=4)),
             "zstd of something else",
         )
-    _end(broker, "batches")
+    holds(broker, "batches")
 
 
 def offsets_with_gaps(broker: Broker) -> None:
@@ -196,7 +184,7 @@ def offsets_with_gaps(broker: Broker) -> None:
 def what_offsets_with_gaps_become(broker: Broker) -> None:
     create(broker, "gaps-kept")
     fill(broker, "gaps-kept", batch(count=2, records=record(b"x", delta=1) + record(b"y", delta=0)))
-    _end(broker, "gaps-kept")
+    holds(broker, "gaps-kept")
 
 
 def topics_with_rules(broker: Broker) -> None:
@@ -220,7 +208,7 @@ def topics_with_rules(broker: Broker) -> None:
             for acks in (-1, 1):
                 broker.ask("Produce", 12, produce_body(name, data, acks=acks), f"{name} {label} acks {acks}")
         if name not in ("stamped", "gzipped"):
-            _end(broker, name)
+            holds(broker, name)
 
 
 def idempotence(broker: Broker) -> None:
@@ -258,7 +246,7 @@ def idempotence(broker: Broker) -> None:
     send("after it", (11, 0, 2))
     two = batch(b"x", producer=(12, 0, 0)) + batch(b"y", producer=(12, 0, 1))
     broker.ask("Produce", 12, produce_body("sequenced", two), "two batches of a producer")
-    _end(broker, "sequenced")
+    holds(broker, "sequenced")
 
 
 def init_producer_id(broker: Broker) -> None:
@@ -282,4 +270,4 @@ def init_producer_id(broker: Broker) -> None:
 def fetched_as_produced(broker: Broker) -> None:
     create(broker, "as-produced")
     fill(broker, "as-produced", batch(b"a", b"b"), batch(b"c", timestamp=0))
-    _end(broker, "as-produced")
+    holds(broker, "as-produced")

@@ -5,7 +5,7 @@ import random
 from batches import CODECS, TIMESTAMP, batch, packed, record
 from brokers import Broker
 
-from .setup import create, produce_body
+from .setup import create, holds, produce_body
 
 VARIED = (
     record(b"a" * 200, b"k")
@@ -20,14 +20,7 @@ def _varied(codec: str, **more) -> bytes:
 
 
 def _holds(broker: Broker, topic: str) -> None:
-    partition = {"partition": 0, "fetch_offset": 0, "partition_max_bytes": 1 << 20}
-    wanted = {
-        "topics": [{"topic": topic, "partitions": [partition]}],
-        "max_bytes": 1 << 20,
-        "replica_id": -1,
-        "session_epoch": -1,
-    }
-    broker.ask("Fetch", 12, wanted, f"what {topic} holds")
+    holds(broker, topic)
     # Which of them came in the last millisecond is chance where their time is that of the append.
     for timestamp in (TIMESTAMP + 1, TIMESTAMP + 301) if "LogAppendTime" in topic else (-3, TIMESTAMP + 1, TIMESTAMP + 301):
         asked = {"replica_id": -1, "topics": [{"name": topic, "partitions": [{"timestamp": timestamp}]}]}

@@ -71,6 +71,18 @@ def fill(broker: Broker, topic: str, *batches: bytes, partition: int = 0) -> Non
         broker.ask("Produce", 9, produce_body(topic, data, partition), f"fill {topic}")
 
 
+def holds(broker: Broker, topic: str) -> None:
+    """What is in the log: nothing refused was written, nothing accepted was changed."""
+    partition = {"partition": 0, "fetch_offset": 0, "partition_max_bytes": 1 << 20}
+    wanted = {
+        "topics": [{"topic": topic, "partitions": [partition]}],
+        "max_bytes": 1 << 20,
+        "replica_id": -1,
+        "session_epoch": -1,
+    }
+    broker.ask("Fetch", 12, wanted, f"what {topic} holds")
+
+
 def coordinator(broker: Broker, group: str = "g") -> None:
     """Until groups are served."""
 

@@ -291,6 +291,7 @@ fn registration(
         endpoints,
         rack: config.rack.as_deref().map(Str::from),
         log_dirs: directories.iter().filter(|one| !one.is_offline()).map(|one| one.id()).collect(),
+        previous_epoch: -1,
     }
 }
 

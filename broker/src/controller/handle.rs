@@ -19,14 +19,10 @@ use ottla_wire::messages::{
 use ottla_wire::{ErrorCode, Str, Uuid};
 use tokio::sync::{oneshot, watch};
 
-use super::registration::{self, BrokerRegistration};
 use super::settings::ControllerSettings;
 use super::task::{Message, Publisher, Task, now_ms};
 use super::topics::{self, Context};
-use super::{
-    ControllerError, Decision, Placement, ProducerIdBlock, TopicError, configs, describe, directories,
-    features, producer_ids, quotas, replace_configs,
-};
+use super::{ControllerError, TopicError, configs, describe, features, quotas, replace_configs};
 use crate::quota::{Exceeded, MutationQuota};
 use crate::storage::random_uuid;
 
@@ -200,18 +196,6 @@ impl ControllerHandle {
         result.unwrap_or_else(|error| features::refuse(&refusal(&error)))
     }
 
-    /// A block of producer ids that nobody else gets.
-    ///
-    /// # Errors
-    /// The broker is not registered, or the controller cannot write.
-    pub async fn allocate_producer_ids(&self) -> Result<ProducerIdBlock, ControllerError> {
-        self.ask(|task| {
-            let decision = producer_ids::allocate(task.image(), task.settings.config.node_id)?;
-            Ok(task.write(decision)?)
-        })
-        .await
-    }
-
     /// DescribeQuorum.
     pub async fn describe_quorum(&self, request: DescribeQuorumRequest) -> DescribeQuorumResponse {
         match self.quorum_status().await {
@@ -226,59 +210,6 @@ impl ControllerHandle {
     /// The controller has stopped.
     pub async fn quorum_status(&self) -> Result<QuorumStatus, ControllerError> {
         self.ask(|task| Ok(task.quorum.status())).await
-    }
-
-    /// Registers this node as a broker, fenced, and returns its epoch.
-    ///
-    /// # Errors
-    /// The controller cannot write.
-    pub async fn register_broker(&self, broker: BrokerRegistration) -> Result<i64, ControllerError> {
-        self.ask(move |task| {
-            let next_offset = task.quorum.next_offset();
-            let decision = registration::register_broker(task.image(), &broker, next_offset);
-            Ok(task.write_all(decision)?)
-        })
-        .await
-    }
-
-    /// Unfences this node's broker: it is ready to lead.
-    ///
-    /// # Errors
-    /// It is not registered with the epoch, or the controller cannot write.
-    pub async fn unfence_broker(&self, epoch: i64) -> Result<(), ControllerError> {
-        self.change_broker(move |image, id| registration::unfence_broker(image, id, epoch)).await
-    }
-
-    /// This node's broker is about to stop: it leads nothing from now on.
-    ///
-    /// # Errors
-    /// As [`ControllerHandle::unfence_broker`].
-    pub async fn controlled_shutdown(&self, epoch: i64) -> Result<(), ControllerError> {
-        self.change_broker(move |image, id| registration::controlled_shutdown(image, id, epoch)).await
-    }
-
-    /// This node's broker has stopped.
-    ///
-    /// # Errors
-    /// As [`ControllerHandle::unfence_broker`].
-    pub async fn fence_broker(&self, epoch: i64) -> Result<(), ControllerError> {
-        self.change_broker(move |image, id| registration::fence_broker(image, id, epoch)).await
-    }
-
-    /// Notes in which directories this node's broker keeps its replicas.
-    ///
-    /// # Errors
-    /// The controller cannot write.
-    pub async fn assign_directories(&self, placements: Vec<Placement>) -> Result<(), ControllerError> {
-        self.change_broker(move |image, id| Ok(directories::assign(image, id, &placements))).await
-    }
-
-    /// Of this node's log directories only `online` are left.
-    ///
-    /// # Errors
-    /// The controller cannot write.
-    pub async fn fail_directories(&self, online: Vec<Uuid>) -> Result<(), ControllerError> {
-        self.change_broker(move |image, id| Ok(directories::fail(image, id, &online))).await
     }
 
     /// Writes a snapshot of the metadata now, if there is anything new.
@@ -307,20 +238,8 @@ impl ControllerHandle {
         stopped.await.map_err(|_| ControllerError::Stopped)?
     }
 
-    /// Writes what is decided about this node's broker.
-    async fn change_broker(
-        &self,
-        decide: impl FnOnce(&MetadataImage, i32) -> Result<Decision<()>, ControllerError> + Send + 'static,
-    ) -> Result<(), ControllerError> {
-        self.ask(move |task| {
-            let decision = decide(task.image(), task.settings.config.node_id)?;
-            Ok(task.write_all(decision)?)
-        })
-        .await
-    }
-
     /// Runs a job on the controller's thread; its result arrives after the commit.
-    async fn ask<T: Send + 'static>(
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Task) -> Result<T, ControllerError> + Send + 'static,
     ) -> Result<T, ControllerError> {

@@ -50,6 +50,7 @@ async fn join(handle: &ControllerHandle, incarnation: u8) -> i64 {
         endpoints: Vec::new(),
         rack: None,
         log_dirs: vec![uuid(5)],
+        previous_epoch: -1,
     };
     let epoch = handle.register_broker(broker).await.expect("registered");
     handle.unfence_broker(epoch).await.expect("unfenced");

@@ -1,98 +1,72 @@
-//! Who leads when brokers come and go: changes of leader and ISR as records.
+//! Who leads when brokers come and go: the changes of all partitions that are concerned, as records.
+//!
+//! In each list of records a partition is at most once, so that the records fit the image that they were made on.
 
 use ottla_quorum::MetadataRecord;
-use ottla_quorum::image::{MetadataImage, NO_LEADER, PartitionImage, directory_id};
+use ottla_quorum::image::{NO_LEADER, PartitionImage};
 use ottla_wire::Uuid;
 use ottla_wire::records::metadata::PartitionChangeRecord;
 
-/// The broker is no longer to lead or be in sync: it is fenced, shuts down, or came back as a new incarnation. The
-/// last member of an ISR stays in it, leaderless: only it is known to have everything.
-pub(crate) fn leave(image: &MetadataImage, broker: i32) -> Vec<MetadataRecord> {
-    changes(image, |topic, index, partition| left(image, broker, topic, index, partition))
+use super::partition_change::{Election, PartitionChange};
+use super::view::View;
+
+/// The broker is no longer to lead or be in sync: it is fenced, shuts down, or came back as a new incarnation.
+pub(crate) fn leave(view: &View<'_>, broker: i32) -> Vec<MetadataRecord> {
+    changes(view, |partition| partition.isr.contains(&broker), |change| change.leaving(broker))
 }
 
 /// As [`leave`], for what the broker keeps in these directories.
-pub(crate) fn leave_directories(image: &MetadataImage, broker: i32, lost: &[Uuid]) -> Vec<MetadataRecord> {
-    changes(image, |topic, index, partition| {
-        let there = partition.directory_of(broker).is_some_and(|directory| lost.contains(&directory));
-        there.then(|| left(image, broker, topic, index, partition)).flatten()
-    })
-}
-
-fn left(
-    image: &MetadataImage,
-    broker: i32,
-    topic: Uuid,
-    index: i32,
-    partition: &PartitionImage,
-) -> Option<PartitionChangeRecord> {
-    if !partition.isr.contains(&broker) {
-        return None;
-    }
-    let others: Vec<i32> = partition.isr.iter().copied().filter(|id| *id != broker).collect();
-    let isr = if others.is_empty() { &partition.isr } else { &others };
-    let leader = if partition.leader == broker {
-        electable(image, partition, |id| id != broker && isr.contains(&id))
-    } else {
-        partition.leader
+pub(crate) fn leave_directories(view: &View<'_>, broker: i32, lost: &[Uuid]) -> Vec<MetadataRecord> {
+    let there = |partition: &PartitionImage| {
+        partition.directory_of(broker).is_some_and(|directory| lost.contains(&directory))
     };
-    change(topic, index, partition, leader, isr)
+    changes(view, there, |change| change.leaving(broker))
 }
 
-/// The broker may lead again: it takes what nobody leads and it is in sync for, unless that lies in a directory that it
-/// has no more.
-pub(crate) fn join(image: &MetadataImage, broker: i32) -> Vec<MetadataRecord> {
-    changes(image, |topic, index, partition| {
-        let takes = partition.leader == NO_LEADER
-            && partition.isr.contains(&broker)
-            && has_directory_of(image, broker, partition);
-        takes.then(|| change(topic, index, partition, broker, &partition.isr)).flatten()
-    })
+/// As [`leave`], and the broker is not eligible either: it came back without having been stopped (KIP-966).
+pub(crate) fn leave_uncleanly(view: &View<'_>, broker: i32) -> Vec<MetadataRecord> {
+    let concerned =
+        |partition: &PartitionImage| partition.isr.contains(&broker) || partition.elr.contains(&broker);
+    changes(view, concerned, |change| change.unclean_shutdown(broker))
 }
 
-fn has_directory_of(image: &MetadataImage, broker: i32, partition: &PartitionImage) -> bool {
-    let Some(directory) = partition.directory_of(broker) else { return true };
-    let any = [directory_id::UNASSIGNED, directory_id::MIGRATING].contains(&directory);
-    let registered = image.broker(broker).map(|broker| broker.log_dirs.as_slice()).unwrap_or_default();
-    any || registered.is_empty() || registered.contains(&directory)
+/// The broker goes for good.
+pub(crate) fn leave_for_good(view: &View<'_>, broker: i32) -> Vec<MetadataRecord> {
+    let concerned =
+        |partition: &PartitionImage| partition.isr.contains(&broker) || partition.elr.contains(&broker);
+    changes(view, concerned, |change| change.leaving(broker))
 }
 
+/// The broker may lead again: what nobody leads may have found its leader.
+pub(crate) fn join(view: &View<'_>, broker: i32) -> Vec<MetadataRecord> {
+    changes(view, |partition| partition.leader == NO_LEADER, |change| change.joining(broker))
+}
+
+/// Whether the broker leads anything.
+pub(crate) fn leads(view: &View<'_>, broker: i32) -> bool {
+    let partitions = view.image.topics.iter().flat_map(|topic| topic.partitions.values());
+    partitions.into_iter().any(|partition| partition.leader == broker)
+}
+
+/// The change of each partition that is concerned. Where configured, anybody leads before nobody does.
 fn changes(
-    image: &MetadataImage,
-    change: impl Fn(Uuid, i32, &PartitionImage) -> Option<PartitionChangeRecord>,
+    view: &View<'_>,
+    concerned: impl Fn(&PartitionImage) -> bool,
+    change: impl for<'c> Fn(PartitionChange<'c>) -> PartitionChange<'c>,
 ) -> Vec<MetadataRecord> {
     let mut records = Vec::new();
-    for topic in image.topics.iter() {
+    for topic in view.image.topics.iter() {
+        let mut rules = None;
         for (index, partition) in &topic.partitions {
-            records.extend(change(topic.id, *index, partition).map(MetadataRecord::PartitionChange));
+            if !concerned(partition) {
+                continue;
+            }
+            let rules = *rules.get_or_insert_with(|| view.rules(topic));
+            let begun = PartitionChange::of(view, topic, *index, partition, rules);
+            let record: Option<PartitionChangeRecord> =
+                change(begun.election(Election::allowed(rules))).record();
+            records.extend(record.map(MetadataRecord::PartitionChange));
         }
     }
     records
-}
-
-/// The first replica in the order of preference that is active and acceptable.
-fn electable(image: &MetadataImage, partition: &PartitionImage, acceptable: impl Fn(i32) -> bool) -> i32 {
-    partition
-        .replicas
-        .iter()
-        .copied()
-        .find(|id| acceptable(*id) && image.active_broker(*id).is_some())
-        .unwrap_or(NO_LEADER)
-}
-
-fn change(
-    topic_id: Uuid,
-    partition_id: i32,
-    partition: &PartitionImage,
-    leader: i32,
-    isr: &[i32],
-) -> Option<PartitionChangeRecord> {
-    let new_isr = (partition.isr != isr).then(|| isr.to_vec());
-    if leader == partition.leader && new_isr.is_none() {
-        return None;
-    }
-    // To name the leader, even the same one, would bump the leader epoch.
-    let unchanged = PartitionChangeRecord::default().leader;
-    let leader = if leader == partition.leader { unchanged } else { leader };
-    Some(PartitionChangeRecord { partition_id, topic_id, isr: new_isr, leader, ..Default::default() })
 }

@@ -2,27 +2,42 @@
 //!
 //! One thread owns the quorum ([`ottla_quorum::Quorum`]) and with it the truth; requests are jobs in its queue. A
 //! decision is a function of the image, the request, the time and fresh ids to records and a response
-//! (`Decision`): `topics`, `configs`, `registration`, `producer_ids`. The thread appends the records of all jobs that
+//! (`Decision`): `topics`, `configs`, `registration`, `heartbeat`, `elections`, `producer_ids` and others. What is known
+//! of brokers and not written down is in `brokers`; `upkeep` is what the controller does by itself. The thread appends the records of all jobs that
 //! are waiting, syncs once, publishes the image, and only then answers. The rest of the broker reads the image that
 //! was published last.
 
+mod alter_partition;
+mod brokers;
 mod configs;
 mod describe;
 mod directories;
+mod draft;
+mod elections;
 mod error;
 mod features;
 mod handle;
+mod handle_cluster;
+mod heartbeat;
 mod leadership;
+mod partition_change;
 mod producer_ids;
 mod quotas;
+mod reassignment;
 mod registration;
 mod replace_configs;
 mod settings;
 mod task;
 mod topics;
+mod upkeep;
+mod view;
 
 #[cfg(test)]
+mod brokers_tests;
+#[cfg(test)]
 mod handle_tests;
+#[cfg(test)]
+mod partition_change_tests;
 #[cfg(test)]
 mod quorum_tests;
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Blocks of producer ids: a broker gets a thousand at a time, and no id is ever given twice.
 
-use ottla_quorum::{MetadataImage, MetadataRecord};
+use ottla_quorum::MetadataRecord;
 use ottla_wire::ErrorCode;
+use ottla_wire::messages::AllocateProducerIdsResponse;
 use ottla_wire::records::metadata::ProducerIdsRecord;
 
+use super::view::View;
 use super::{ControllerError, Decision};
 
 /// Ids in a block.
@@ -18,12 +20,17 @@ pub struct ProducerIdBlock {
     pub len: i64,
 }
 
-/// Takes the next block.
+/// AllocateProducerIds: takes the next block.
+///
+/// # Errors
+/// `STALE_BROKER_EPOCH`: the broker is not registered with the epoch.
 pub(crate) fn allocate(
-    image: &MetadataImage,
+    view: &View<'_>,
     broker_id: i32,
+    broker_epoch: i64,
 ) -> Result<Decision<ProducerIdBlock>, ControllerError> {
-    let broker = image.broker(broker_id).ok_or(ControllerError::Refused(ErrorCode::BrokerIdNotRegistered))?;
+    let image = view.image;
+    let broker = view.broker_at(broker_id, broker_epoch)?;
     let first = image.producer_ids.next;
     let next =
         first.checked_add(BLOCK_SIZE).ok_or(ControllerError::Refused(ErrorCode::UnknownServerError))?;
@@ -37,4 +44,16 @@ pub(crate) fn allocate(
         records: vec![MetadataRecord::ProducerIds(record)],
         response: ProducerIdBlock { first, len: BLOCK_SIZE },
     })
+}
+
+/// The answer to a broker.
+pub(crate) fn response(result: Result<ProducerIdBlock, ControllerError>) -> AllocateProducerIdsResponse {
+    match result {
+        Ok(block) => AllocateProducerIdsResponse {
+            producer_id_start: block.first,
+            producer_id_len: i32::try_from(block.len).unwrap_or_default(),
+            ..Default::default()
+        },
+        Err(error) => AllocateProducerIdsResponse { error_code: error.code().code(), ..Default::default() },
+    }
 }

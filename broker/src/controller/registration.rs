@@ -1,16 +1,25 @@
-//! Registration of brokers and controllers, fencing and controlled shutdown.
+//! Registration of brokers and controllers (KIP-631), and its end.
 
-use ottla_quorum::image::{Endpoint, MetadataImage};
-use ottla_quorum::{MetadataRecord, features};
+use std::collections::BTreeSet;
+
+use ottla_quorum::image::{BrokerImage, Endpoint, MetadataImage, directory_id};
+use ottla_quorum::{MetadataRecord, MetadataVersion, features};
+use ottla_wire::messages::{BrokerRegistrationRequest, broker_registration_request};
 use ottla_wire::records::metadata::{
-    BrokerRegistrationChangeRecord, RegisterBrokerRecord, RegisterControllerRecord, register_broker_record,
-    register_controller_record,
+    BrokerRegistrationChangeRecord, RegisterBrokerRecord, RegisterControllerRecord, UnregisterBrokerRecord,
+    register_broker_record, register_controller_record,
 };
 use ottla_wire::{ErrorCode, Str, Uuid};
 
+use super::brokers::Brokers;
+use super::draft::Draft;
 use super::settings::ControllerSettings;
+use super::view::View;
 use super::{ControllerError, Decision, leadership};
 use crate::config::Listener;
+
+/// The first version of BrokerRegistration in which a broker says how it was stopped (KIP-966).
+const FIRST_WITH_PREVIOUS_EPOCH: i16 = 3;
 
 /// What a broker says of itself when it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +34,8 @@ pub struct BrokerRegistration {
     pub rack: Option<Str>,
     /// Ids of its log directories.
     pub log_dirs: Vec<Uuid>,
+    /// Epoch that it had when it was stopped in order; -1 where it was not, or is new.
+    pub previous_epoch: i64,
 }
 
 impl BrokerRegistration {
@@ -32,88 +43,225 @@ impl BrokerRegistration {
     pub fn endpoints(listeners: &[Listener]) -> Vec<Endpoint> {
         listeners.iter().map(endpoint).collect()
     }
+
+    /// The request that registers the broker, for the newest version.
+    pub fn request(&self, cluster_id: Str) -> BrokerRegistrationRequest {
+        let listener = |endpoint: &Endpoint| broker_registration_request::Listener {
+            name: endpoint.name.clone(),
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            security_protocol: endpoint.security_protocol,
+            ..Default::default()
+        };
+        let feature = |feature: features::SupportedFeature| broker_registration_request::Feature {
+            name: Str::from(feature.name),
+            min_supported_version: feature.min,
+            max_supported_version: feature.max,
+            ..Default::default()
+        };
+        BrokerRegistrationRequest {
+            broker_id: self.id,
+            cluster_id,
+            incarnation_id: self.incarnation_id,
+            listeners: self.endpoints.iter().map(listener).collect(),
+            features: features::advertised().map(feature).collect(),
+            rack: self.rack.clone(),
+            is_migrating_zk_broker: false,
+            log_dirs: self.log_dirs.clone(),
+            previous_broker_epoch: self.previous_epoch,
+            ..Default::default()
+        }
+    }
 }
 
-/// Registers a broker, fenced; its epoch is the record's offset. What an earlier incarnation led, nobody leads now.
+/// Registers a broker, fenced, under a new epoch: the offset of the decision's first record. What an earlier incarnation
+/// led, it leads no more. A broker that registers again in the same run amends what it said.
+///
+/// # Errors
+/// Kafka's codes.
 pub(crate) fn register_broker(
-    image: &MetadataImage,
-    registration: &BrokerRegistration,
+    view: &View<'_>,
+    brokers: &mut Brokers,
+    request: &BrokerRegistrationRequest,
+    version: i16,
     next_offset: i64,
-) -> Decision<i64> {
-    let earlier = image.broker(registration.id);
-    let restarted = earlier.is_some_and(|broker| broker.incarnation_id != registration.incarnation_id);
-    let mut records = vec![MetadataRecord::RegisterBroker(RegisterBrokerRecord {
-        broker_id: registration.id,
-        incarnation_id: registration.incarnation_id,
-        broker_epoch: next_offset,
-        end_points: registration.endpoints.iter().map(broker_endpoint).collect(),
-        features: features::advertised()
-            .map(|feature| register_broker_record::BrokerFeature {
-                name: Str::from(feature.name),
-                min_supported_version: feature.min,
-                max_supported_version: feature.max,
-                ..Default::default()
-            })
-            .collect(),
-        rack: registration.rack.clone(),
-        fenced: true,
-        log_dirs: directories(image, registration),
-        ..Default::default()
-    })];
-    if restarted {
-        records.extend(leadership::leave(image, registration.id));
+    now: i64,
+) -> Result<Decision<i64>, ControllerError> {
+    let image = view.image;
+    let id = request.broker_id;
+    let earlier = image.broker(id).map(|broker| &**broker);
+    check_identity(image, brokers, request, earlier, now)?;
+    let level = image.metadata_version().ok_or(refused(ErrorCode::UnsupportedVersion))?;
+    check_directories(image, request, level)?;
+    check_features(image, request)?;
+    let amended = earlier.filter(|broker| broker.incarnation_id == request.incarnation_id);
+    let mut records = Vec::new();
+    if amended.is_none() {
+        let stopped = earlier.map_or(-2, |broker| broker.epoch) == request.previous_broker_epoch;
+        let clean = version < FIRST_WITH_PREVIOUS_EPOCH || stopped;
+        records = if view.keeps_elr() && !clean {
+            leadership::leave_uncleanly(view, id)
+        } else {
+            leadership::leave(view, id)
+        };
+        brokers.end(id);
     }
-    Decision { records, response: next_offset }
+    let epoch = amended.map_or(next_offset, |broker| broker.epoch);
+    records.push(MetadataRecord::RegisterBroker(record(request, level, epoch, amended)));
+    let offset = next_offset.saturating_add(i64::try_from(records.len()).unwrap_or(i64::MAX)) - 1;
+    brokers.register(id, epoch, offset, now);
+    Ok(Decision { records, response: epoch })
 }
 
-/// Levels before KIP-858 cannot express directories.
-fn directories(image: &MetadataImage, registration: &BrokerRegistration) -> Vec<Uuid> {
-    match image.metadata_version() {
-        Some(level) if level.has_directory_assignment() => registration.log_dirs.clone(),
-        _ => Vec::new(),
-    }
-}
-
-/// Unfences a broker; it takes the partitions that nobody leads.
-pub(crate) fn unfence_broker(
+fn check_identity(
     image: &MetadataImage,
-    id: i32,
+    brokers: &Brokers,
+    request: &BrokerRegistrationRequest,
+    earlier: Option<&BrokerImage>,
+    now: i64,
+) -> Result<(), ControllerError> {
+    if image.cluster_id != request.cluster_id {
+        return Err(refused(ErrorCode::InconsistentClusterId));
+    }
+    if request.is_migrating_zk_broker {
+        return Err(refused(ErrorCode::BrokerIdNotRegistered));
+    }
+    let another = earlier.is_some_and(|broker| {
+        broker.incarnation_id != request.incarnation_id && brokers.is_live(broker.id, broker.epoch, now)
+    });
+    if another { Err(refused(ErrorCode::DuplicateBrokerRegistration)) } else { Ok(()) }
+}
+
+/// Levels before KIP-858 know of no directories.
+fn check_directories(
+    image: &MetadataImage,
+    request: &BrokerRegistrationRequest,
+    level: MetadataVersion,
+) -> Result<(), ControllerError> {
+    if !level.has_directory_assignment() {
+        return Ok(());
+    }
+    let distinct: BTreeSet<&Uuid> = request.log_dirs.iter().collect();
+    let anothers = |directory: &Uuid| {
+        let mut others = image.cluster.brokers.values().filter(|broker| broker.id != request.broker_id);
+        others.any(|broker| broker.log_dirs.contains(directory))
+    };
+    let bad = |directory: &Uuid| is_reserved(directory) || anothers(directory);
+    if request.log_dirs.is_empty()
+        || distinct.len() != request.log_dirs.len()
+        || request.log_dirs.iter().any(bad)
+    {
+        return Err(refused(ErrorCode::InvalidRegistration));
+    }
+    Ok(())
+}
+
+/// The first hundred ids have or may get a meaning of their own.
+fn is_reserved(directory: &Uuid) -> bool {
+    matches!(directory.as_bytes(), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last] if *last < 100)
+        || *directory == directory_id::LOST
+}
+
+/// The broker must serve everything that is finalised.
+fn check_features(image: &MetadataImage, request: &BrokerRegistrationRequest) -> Result<(), ControllerError> {
+    let served = |name: &str| request.features.iter().find(|feature| &*feature.name == name);
+    if served(MetadataVersion::FEATURE).is_none() {
+        return Err(refused(ErrorCode::InvalidRegistration));
+    }
+    let level = |name: &str| image.features.level(name);
+    let out_of_range = request.features.iter().any(|feature| {
+        !(feature.min_supported_version..=feature.max_supported_version).contains(&level(&feature.name))
+    });
+    let kraft = features::KRaftVersion::FEATURE;
+    let finalised = image.features.levels.keys().map(|name| &**name).chain([kraft]);
+    let missing = finalised.into_iter().any(|name| level(name) > 0 && served(name).is_none());
+    if out_of_range || missing { Err(refused(ErrorCode::UnsupportedVersion)) } else { Ok(()) }
+}
+
+fn record(
+    request: &BrokerRegistrationRequest,
+    level: MetadataVersion,
     epoch: i64,
-) -> Result<Decision<()>, ControllerError> {
-    if !check_epoch(image, id, epoch)?.fenced {
+    amended: Option<&BrokerImage>,
+) -> RegisterBrokerRecord {
+    let endpoint =
+        |listener: &broker_registration_request::Listener| register_broker_record::BrokerEndpoint {
+            name: listener.name.clone(),
+            host: listener.host.clone(),
+            port: listener.port,
+            security_protocol: listener.security_protocol,
+            ..Default::default()
+        };
+    let feature = |feature: &broker_registration_request::Feature| register_broker_record::BrokerFeature {
+        name: feature.name.clone(),
+        min_supported_version: feature.min_supported_version,
+        max_supported_version: feature.max_supported_version,
+        ..Default::default()
+    };
+    let log_dirs = if level.has_directory_assignment() { request.log_dirs.clone() } else { Vec::new() };
+    RegisterBrokerRecord {
+        broker_id: request.broker_id,
+        incarnation_id: request.incarnation_id,
+        broker_epoch: epoch,
+        end_points: request.listeners.iter().map(endpoint).collect(),
+        features: request.features.iter().map(feature).collect(),
+        rack: request.rack.clone(),
+        fenced: amended.is_none_or(|broker| broker.fenced),
+        in_controlled_shutdown: amended.is_some_and(|broker| broker.in_controlled_shutdown),
+        cordoned_log_dirs: amended.and_then(|broker| broker.cordoned_log_dirs.clone()),
+        log_dirs,
+        ..Default::default()
+    }
+}
+
+/// Unfences a broker; what nobody leads may have found its leader.
+pub(crate) fn unfence_broker(view: &View<'_>, id: i32, epoch: i64) -> Result<Decision<()>, ControllerError> {
+    if !check_epoch(view.image, id, epoch)?.fenced {
         return Ok(Decision::answer(()));
     }
     let mut records = vec![change(id, epoch, |record| record.fenced = -1)];
-    records.extend(leadership::join(image, id));
+    records.extend(leadership::join(view, id));
     Ok(Decision { records, response: () })
 }
 
 /// A broker wants to stop: it leads nothing from now on.
 pub(crate) fn controlled_shutdown(
-    image: &MetadataImage,
+    view: &View<'_>,
     id: i32,
     epoch: i64,
 ) -> Result<Decision<()>, ControllerError> {
-    if check_epoch(image, id, epoch)?.in_controlled_shutdown {
-        return Ok(Decision::answer(()));
-    }
-    let mut records = vec![change(id, epoch, |record| record.in_controlled_shutdown = 1)];
-    records.extend(leadership::leave(image, id));
+    let known = check_epoch(view.image, id, epoch)?.in_controlled_shutdown;
+    let note = (!known).then(|| change(id, epoch, |record| record.in_controlled_shutdown = 1));
+    let records = note.into_iter().chain(leadership::leave(view, id)).collect();
     Ok(Decision { records, response: () })
 }
 
-/// Fences a broker that has stopped.
-pub(crate) fn fence_broker(
-    image: &MetadataImage,
-    id: i32,
-    epoch: i64,
-) -> Result<Decision<()>, ControllerError> {
-    if check_epoch(image, id, epoch)?.fenced {
+/// Fences a broker that has stopped, or is not heard of.
+pub(crate) fn fence_broker(view: &View<'_>, id: i32, epoch: i64) -> Result<Decision<()>, ControllerError> {
+    if check_epoch(view.image, id, epoch)?.fenced {
         return Ok(Decision::answer(()));
     }
-    let mut records = vec![change(id, epoch, |record| record.fenced = 1)];
-    records.extend(leadership::leave(image, id));
+    let mut records = leadership::leave(view, id);
+    records.push(change(id, epoch, |record| record.fenced = 1));
     Ok(Decision { records, response: () })
+}
+
+/// UnregisterBroker: the broker is no part of the cluster any more.
+///
+/// # Errors
+/// `BROKER_ID_NOT_REGISTERED`.
+pub(crate) fn unregister_broker(
+    view: &View<'_>,
+    brokers: &mut Brokers,
+    id: i32,
+) -> Result<Decision<()>, ControllerError> {
+    let broker = view.image.broker(id).ok_or(refused(ErrorCode::BrokerIdNotRegistered))?;
+    let mut draft = Draft::new(view.image);
+    draft.push(leadership::leave_for_good(view, id));
+    let gone = UnregisterBrokerRecord { broker_id: id, broker_epoch: broker.epoch, ..Default::default() };
+    draft.push([MetadataRecord::UnregisterBroker(gone)]);
+    brokers.end(id);
+    Ok(Decision { records: draft.into_records(), response: () })
 }
 
 /// Registers this controller, at levels that know of it.
@@ -151,19 +299,16 @@ pub(crate) fn register_controller(image: &MetadataImage, settings: &ControllerSe
     Decision { records: vec![MetadataRecord::RegisterController(record)], response: () }
 }
 
-fn check_epoch(
-    image: &MetadataImage,
-    id: i32,
-    epoch: i64,
-) -> Result<&ottla_quorum::image::BrokerImage, ControllerError> {
-    let broker = image.broker(id).ok_or(ControllerError::Refused(ErrorCode::BrokerIdNotRegistered))?;
+fn check_epoch(image: &MetadataImage, id: i32, epoch: i64) -> Result<&BrokerImage, ControllerError> {
+    let broker = image.broker(id).ok_or(refused(ErrorCode::BrokerIdNotRegistered))?;
     if broker.epoch != epoch {
-        return Err(ControllerError::Refused(ErrorCode::StaleBrokerEpoch));
+        return Err(refused(ErrorCode::StaleBrokerEpoch));
     }
     Ok(broker)
 }
 
-fn change(
+/// A change of a broker's registration.
+pub(super) fn change(
     broker_id: i32,
     broker_epoch: i64,
     set: impl FnOnce(&mut BrokerRegistrationChangeRecord),
@@ -173,21 +318,15 @@ fn change(
     MetadataRecord::BrokerRegistrationChange(record)
 }
 
+fn refused(code: ErrorCode) -> ControllerError {
+    ControllerError::Refused(code)
+}
+
 fn endpoint(listener: &Listener) -> Endpoint {
     Endpoint {
         name: Str::from(listener.name.as_str()),
         host: Str::from(listener.host.as_str()),
         port: listener.port,
         security_protocol: listener.protocol.id(),
-    }
-}
-
-fn broker_endpoint(endpoint: &Endpoint) -> register_broker_record::BrokerEndpoint {
-    register_broker_record::BrokerEndpoint {
-        name: endpoint.name.clone(),
-        host: endpoint.host.clone(),
-        port: endpoint.port,
-        security_protocol: endpoint.security_protocol,
-        ..Default::default()
     }
 }

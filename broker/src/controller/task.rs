@@ -8,7 +8,10 @@ use arc_swap::ArcSwap;
 use ottla_quorum::{MetadataImage, MetadataVersion, Quorum, QuorumError};
 use tokio::sync::watch;
 
+use super::brokers::Brokers;
 use super::settings::ControllerSettings;
+use super::upkeep::Upkeep;
+use super::view::View;
 use super::{ControllerError, Decision, registration};
 use crate::clock;
 
@@ -49,6 +52,9 @@ impl Publisher {
 pub(super) struct Task {
     pub(super) quorum: Quorum,
     pub(super) settings: ControllerSettings,
+    /// What is known of brokers and not written down.
+    pub(super) brokers: Brokers,
+    upkeep: Upkeep,
     publisher: Publisher,
     cleaned: Instant,
 }
@@ -61,7 +67,11 @@ impl Task {
         settings: ControllerSettings,
         publisher: Publisher,
     ) -> Result<Self, QuorumError> {
-        let mut task = Self { quorum, settings, publisher, cleaned: Instant::now() };
+        let session = &settings.config.quorum.session_timeout;
+        let mut brokers = Brokers::new(i64::try_from(session.as_millis()).unwrap_or(i64::MAX));
+        brokers.activate(quorum.image(), now_ms());
+        let upkeep = Upkeep::new(&settings.config.elections, now_ms());
+        let mut task = Self { quorum, settings, brokers, upkeep, publisher, cleaned: Instant::now() };
         task.publisher.publish(task.quorum.image());
         let registered = registration::register_controller(task.image(), &task.settings);
         task.write(registered)?;
@@ -89,6 +99,35 @@ impl Task {
         Ok(decision.response)
     }
 
+    /// Decides about brokers and partitions.
+    pub(super) fn decide<R>(
+        &mut self,
+        decide: impl FnOnce(&View<'_>, &mut Brokers, i64) -> Result<Decision<R>, ControllerError>,
+    ) -> Result<Decision<R>, ControllerError> {
+        let next_offset = self.quorum.next_offset();
+        let view = View::new(self.quorum.image(), &self.settings.config);
+        decide(&view, &mut self.brokers, next_offset)
+    }
+
+    /// Does what is due without being asked.
+    fn run_upkeep(&mut self) -> Result<(), QuorumError> {
+        let now = now_ms();
+        let view = View::new(self.quorum.image(), &self.settings.config);
+        let records = self.upkeep.run(&view, &mut self.brokers, now);
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.write_all(Decision { records, response: () })?;
+        self.commit()
+    }
+
+    /// How long to wait for messages.
+    fn patience(&self) -> Duration {
+        let now = now_ms();
+        let due = self.upkeep.next_due(&self.brokers, now).saturating_sub(now);
+        Duration::from_millis(u64::try_from(due).unwrap_or_default()).min(HOUSEKEEPING)
+    }
+
     fn commit(&mut self) -> Result<(), QuorumError> {
         self.quorum.commit(now_ms())?;
         self.publisher.publish(self.quorum.image());
@@ -99,7 +138,7 @@ impl Task {
     pub(super) fn run(mut self, messages: &Receiver<Message>) {
         loop {
             let mut stop = None;
-            match messages.recv_timeout(HOUSEKEEPING) {
+            match messages.recv_timeout(self.patience()) {
                 Ok(first) => match self.run_batch(first, messages) {
                     Ok(asked) => stop = asked,
                     Err(error) => {
@@ -108,7 +147,7 @@ impl Task {
                     }
                 },
                 Err(RecvTimeoutError::Timeout) => {
-                    if let Err(error) = self.commit() {
+                    if let Err(error) = self.commit().and_then(|()| self.run_upkeep()) {
                         tracing::error!(%error, "metadata log failed, the controller stops");
                         return;
                     }

@@ -7,11 +7,11 @@ use ottla_wire::messages::incremental_alter_configs_request::{AlterConfigsResour
 use ottla_wire::records::metadata::{PartitionRecord, TopicRecord};
 use ottla_wire::{ErrorCode, Str, Uuid};
 
+use super::brokers::Brokers;
 use super::configs::incremental_alter_configs;
-use super::registration::{
-    BrokerRegistration, controlled_shutdown, fence_broker, register_broker, unfence_broker,
-};
-use super::{ControllerError, producer_ids};
+use super::registration::{self, BrokerRegistration};
+use super::view::View;
+use super::{ControllerError, Decision, producer_ids};
 use crate::config::Config;
 
 pub(super) fn uuid(n: u8) -> Uuid {
@@ -24,7 +24,56 @@ pub(super) fn apply(image: &mut MetadataImage, records: &[MetadataRecord]) {
     }
 }
 
-fn registration(id: i32, incarnation: u8) -> BrokerRegistration {
+/// Registers a broker with a controller that has heard of nobody.
+pub(super) fn register_broker(
+    image: &MetadataImage,
+    broker: &BrokerRegistration,
+    next_offset: i64,
+) -> Decision<i64> {
+    let config = Config::default_single_node();
+    let request = broker.request(image.cluster_id.clone());
+    let mut brokers = Brokers::new(9000);
+    registration::register_broker(&View::new(image, &config), &mut brokers, &request, 4, next_offset, 0)
+        .expect("registered")
+}
+
+type Change = fn(&View<'_>, i32, i64) -> Result<Decision<()>, ControllerError>;
+
+fn change(
+    change: Change,
+    image: &MetadataImage,
+    id: i32,
+    epoch: i64,
+) -> Result<Decision<()>, ControllerError> {
+    change(&View::new(image, &Config::default_single_node()), id, epoch)
+}
+
+pub(super) fn unfence_broker(
+    image: &MetadataImage,
+    id: i32,
+    epoch: i64,
+) -> Result<Decision<()>, ControllerError> {
+    change(registration::unfence_broker, image, id, epoch)
+}
+
+pub(super) fn fence_broker(
+    image: &MetadataImage,
+    id: i32,
+    epoch: i64,
+) -> Result<Decision<()>, ControllerError> {
+    change(registration::fence_broker, image, id, epoch)
+}
+
+fn controlled_shutdown(image: &MetadataImage, id: i32, epoch: i64) -> Result<Decision<()>, ControllerError> {
+    change(registration::controlled_shutdown, image, id, epoch)
+}
+
+/// The one log directory of a broker.
+pub(super) fn directory(broker: i32) -> Uuid {
+    uuid(u8::try_from(broker + 8).expect("a small id"))
+}
+
+pub(super) fn registration(id: i32, incarnation: u8) -> BrokerRegistration {
     BrokerRegistration {
         id,
         incarnation_id: uuid(incarnation),
@@ -35,7 +84,8 @@ fn registration(id: i32, incarnation: u8) -> BrokerRegistration {
             security_protocol: 0,
         }],
         rack: None,
-        log_dirs: vec![uuid(9)],
+        log_dirs: vec![directory(id)],
+        previous_epoch: -1,
     }
 }
 
@@ -53,7 +103,7 @@ pub(super) fn cluster(brokers: &[i32]) -> MetadataImage {
     image
 }
 
-fn with_topic(brokers: &[i32], replicas: &[i32]) -> MetadataImage {
+pub(super) fn with_topic(brokers: &[i32], replicas: &[i32]) -> MetadataImage {
     let mut image = cluster(brokers);
     let partition = PartitionRecord {
         topic_id: uuid(7),
@@ -63,7 +113,7 @@ fn with_topic(brokers: &[i32], replicas: &[i32]) -> MetadataImage {
         leader: replicas[0],
         leader_epoch: 0,
         partition_epoch: 0,
-        directories: vec![uuid(9); replicas.len()],
+        directories: replicas.iter().map(|id| directory(*id)).collect(),
         ..Default::default()
     };
     let topic = TopicRecord { name: "t".into(), topic_id: uuid(7), ..Default::default() };
@@ -134,12 +184,15 @@ fn another_replica_takes_over() {
 #[test]
 fn producer_ids_are_given_once() {
     let mut image = cluster(&[1]);
-    let first = producer_ids::allocate(&image, 1).expect("registered");
+    let config = Config::default_single_node();
+    let first = producer_ids::allocate(&View::new(&image, &config), 1, 11).expect("registered");
     apply(&mut image, &first.records);
-    let second = producer_ids::allocate(&image, 1).expect("registered");
+    let second = producer_ids::allocate(&View::new(&image, &config), 1, 11).expect("registered");
     assert_eq!((first.response.first, first.response.len), (0, 1000));
     assert_eq!((second.response.first, second.response.len), (1000, 1000));
-    assert!(producer_ids::allocate(&image, 2).is_err(), "not registered");
+    let view = View::new(&image, &config);
+    assert!(producer_ids::allocate(&view, 2, 12).is_err(), "not registered");
+    assert!(producer_ids::allocate(&view, 1, 10).is_err(), "another epoch");
 }
 
 fn alter(

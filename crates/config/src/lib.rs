@@ -58,6 +58,8 @@ pub struct Config {
     pub log_dirs: Vec<PathBuf>,
     /// `metadata.log.dir`, or the first of `log_dirs`.
     pub metadata_log_dir: PathBuf,
+    /// Elections that the controller holds by itself.
+    pub elections: Elections,
     /// Topics that are made without being told how.
     pub topics: Topics,
     /// `__consumer_offsets`.
@@ -123,6 +125,17 @@ pub struct Quorum {
     pub heartbeat_interval: Duration,
     /// `broker.session.timeout.ms`.
     pub session_timeout: Duration,
+}
+
+/// Elections of leaders that the active controller holds by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elections {
+    /// `auto.leader.rebalance.enable`.
+    pub auto_rebalance: bool,
+    /// `leader.imbalance.check.interval.seconds`.
+    pub rebalance_interval: Duration,
+    /// `unclean.leader.election.interval.ms`.
+    pub unclean_interval: Duration,
 }
 
 /// A static voter.

@@ -7,8 +7,8 @@ use super::listener::host_and_port;
 use super::node::Node;
 use super::reader::Reader;
 use super::{
-    Cleaner, Config, ConfigError, ConfigErrors, Fetch, Group, LogTasks, Network, Offsets, Producers, Quorum,
-    Quotas, Settings, Topics, node,
+    Cleaner, Config, ConfigError, ConfigErrors, Elections, Fetch, Group, LogTasks, Network, Offsets,
+    Producers, Quorum, Quotas, Settings, Topics, node,
 };
 
 /// Resolves settings of which each is valid by itself.
@@ -50,6 +50,7 @@ fn assemble(read: &Reader<'_>, node: Node, network: Network, http: Option<(Strin
         quorum: Quorum { voters: node.voters, bootstrap_servers: node.bootstrap_servers, ..quorum(read) },
         metadata_log_dir: read.optional_text("metadata.log.dir").map_or(first, PathBuf::from),
         log_dirs,
+        elections: elections(read),
         topics: topics(read),
         offsets: offsets(read),
         group: group(read),
@@ -101,6 +102,14 @@ fn quorum(read: &Reader<'_>) -> Quorum {
         max_idle_interval: read.millis("metadata.max.idle.interval.ms"),
         heartbeat_interval: read.millis("broker.heartbeat.interval.ms"),
         session_timeout: read.millis("broker.session.timeout.ms"),
+    }
+}
+
+fn elections(read: &Reader<'_>) -> Elections {
+    Elections {
+        auto_rebalance: read.flag("auto.leader.rebalance.enable"),
+        rebalance_interval: Duration::from_secs(read.number("leader.imbalance.check.interval.seconds")),
+        unclean_interval: read.millis("unclean.leader.election.interval.ms"),
     }
 }
 

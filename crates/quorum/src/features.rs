@@ -45,9 +45,12 @@ pub struct SupportedFeature {
     pub max: i16,
 }
 
+/// Eligible leader replicas (KIP-966): at level 1 the controller keeps them.
+pub const ELIGIBLE_LEADER_REPLICAS: &str = "eligible.leader.replicas.version";
+
 /// Every feature that Kafka 4.3 knows, with the levels served here.
 pub const SUPPORTED: &[SupportedFeature] = &[
-    SupportedFeature { name: "eligible.leader.replicas.version", min: 0, max: 0 },
+    SupportedFeature { name: ELIGIBLE_LEADER_REPLICAS, min: 0, max: 0 },
     SupportedFeature { name: "group.version", min: 0, max: 0 },
     SupportedFeature { name: KRaftVersion::FEATURE, min: 0, max: 1 },
     SupportedFeature {

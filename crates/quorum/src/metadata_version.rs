@@ -70,6 +70,11 @@ impl MetadataVersion {
         self.0 >= 17
     }
 
+    /// A leader whose ISR shrinks keeps its epoch (before, every shrink was a new one).
+    pub fn keeps_epoch_on_isr_shrink(self) -> bool {
+        self.0 >= 12
+    }
+
     /// Metadata transactions may be written (KIP-868).
     pub fn has_transactions(self) -> bool {
         self.0 >= 13

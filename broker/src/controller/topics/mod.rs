@@ -13,6 +13,7 @@ mod tests;
 pub(crate) use create::{create_topics, refuse_all as refuse_create};
 pub(crate) use delete::{delete_topics, refuse_all as refuse_delete};
 pub(crate) use grow::{create_partitions, refuse_all as refuse_grow};
+pub(crate) use replicas::check_assignment;
 
 use ottla_quorum::MetadataImage;
 use ottla_wire::Uuid;

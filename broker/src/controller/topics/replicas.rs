@@ -1,10 +1,11 @@
 //! Replicas of new partitions: checked if they were chosen by hand, and written as records.
 
 use ottla_quorum::MetadataRecord;
-use ottla_quorum::image::{MetadataImage, PartitionImage, directory_id};
+use ottla_quorum::image::{MetadataImage, PartitionImage};
 use ottla_wire::{ErrorCode, Uuid};
 
 use crate::controller::TopicError;
+use crate::controller::view::default_directory;
 
 /// Whether the brokers chosen by hand can hold a partition.
 pub(crate) fn check_assignment(
@@ -74,13 +75,4 @@ pub(crate) fn new_partition(
     };
     let level = image.metadata_version().unwrap_or(ottla_quorum::MetadataVersion::LATEST);
     Ok(MetadataRecord::Partition(partition.to_record(topic_id, index, level)))
-}
-
-/// The only directory of a broker that has one; with several the broker chooses.
-fn default_directory(image: &MetadataImage, id: i32) -> Uuid {
-    match image.broker(id).map(|broker| broker.log_dirs.as_slice()) {
-        Some([only]) => *only,
-        Some([]) => directory_id::MIGRATING,
-        _ => directory_id::UNASSIGNED,
-    }
 }

@@ -13,8 +13,10 @@ use proptest::prelude::*;
 
 use super::placement::place;
 use super::*;
-use crate::controller::registration::{self, BrokerRegistration};
-use crate::controller::tests::{apply, cluster, uuid};
+use crate::controller::registration::BrokerRegistration;
+use crate::controller::tests::{
+    apply, cluster, directory, fence_broker, register_broker, unfence_broker, uuid,
+};
 
 fn topic(name: &str, partitions: i32, replication_factor: i16) -> CreatableTopic {
     CreatableTopic { name: name.into(), num_partitions: partitions, replication_factor, ..Default::default() }
@@ -188,7 +190,7 @@ fn assignments_by_hand_are_obeyed() {
 #[test]
 fn fenced_brokers_hold_replicas_and_are_not_in_sync() {
     let mut image = cluster(&[1, 2]);
-    let fenced = crate::controller::registration::fence_broker(&image, 2, 12).expect("registered");
+    let fenced = fence_broker(&image, 2, 12).expect("registered");
     apply(&mut image, &fenced.records);
     create(&mut image, vec![topic("a", 1, 2)]);
     let partition = image.partition("a", 0).expect("made");
@@ -204,11 +206,12 @@ fn replicas_are_spread_over_racks() {
             incarnation_id: uuid(2),
             endpoints: Vec::new(),
             rack: Some(if id < 3 { "a".into() } else { "b".into() }),
-            log_dirs: vec![uuid(9)],
+            log_dirs: vec![directory(id)],
+            previous_epoch: -1,
         };
-        let registered = registration::register_broker(&image, &racked, i64::from(id) + 100);
+        let registered = register_broker(&image, &racked, i64::from(id) + 100);
         apply(&mut image, &registered.records);
-        let unfenced = registration::unfence_broker(&image, id, registered.response).expect("registered");
+        let unfenced = unfence_broker(&image, id, registered.response).expect("registered");
         apply(&mut image, &unfenced.records);
     }
     create(&mut image, vec![topic("t", 8, 2)]);

@@ -9,7 +9,7 @@ use ottla_wire::records::metadata::{
 };
 use ottla_wire::{Str, Uuid};
 
-use super::ApplyError;
+use super::{ApplyError, directory_id};
 use crate::metadata_version::MetadataVersion;
 use crate::record::MetadataRecord;
 
@@ -68,6 +68,26 @@ impl BrokerImage {
     /// Whether the broker may lead partitions.
     pub fn is_active(&self) -> bool {
         !self.fenced && !self.in_controlled_shutdown
+    }
+
+    /// Whether there is a log directory that takes new partitions.
+    pub fn takes_partitions(&self) -> bool {
+        match &self.cordoned_log_dirs {
+            Some(cordoned) if !self.log_dirs.is_empty() => {
+                self.log_dirs.iter().any(|directory| !cordoned.contains(directory))
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether what lies in the directory can be served, as far as anybody knows. From before directories had ids none is
+    /// listed, and a broker without any would have ended.
+    pub fn has_online(&self, directory: Uuid) -> bool {
+        match directory {
+            directory_id::UNASSIGNED | directory_id::MIGRATING => true,
+            directory_id::LOST => false,
+            _ => self.log_dirs.is_empty() || self.log_dirs.contains(&directory),
+        }
     }
 
     /// The listener with the name.

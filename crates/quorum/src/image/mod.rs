@@ -23,7 +23,9 @@ pub use cluster::{BrokerImage, ClusterImage, ControllerImage, Endpoint, FeatureR
 pub use configs::{ConfigResource, ConfigsImage, resource_type};
 pub use features::FeaturesImage;
 pub use security::{QuotaEntity, SecurityImage};
-pub use topics::{LeaderRecoveryState, NO_LEADER, PartitionImage, TopicImage, TopicsImage, directory_id};
+pub use topics::{
+    LEADER_UNCHANGED, LeaderRecoveryState, NO_LEADER, PartitionImage, TopicImage, TopicsImage, directory_id,
+};
 
 use crate::features::KRaftVersion;
 use crate::metadata_version::MetadataVersion;

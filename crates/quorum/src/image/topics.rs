@@ -14,8 +14,8 @@ use crate::record::MetadataRecord;
 
 /// The leader of a partition that nobody leads.
 pub const NO_LEADER: i32 = -1;
-/// In a change record: the leader stays.
-const LEADER_UNCHANGED: i32 = -2;
+/// In a change record: the leader stays, and so does its epoch.
+pub const LEADER_UNCHANGED: i32 = -2;
 
 /// Directory ids with a meaning of their own (KIP-858).
 pub mod directory_id {
@@ -99,13 +99,16 @@ impl PartitionImage {
         partition.check(topic, record.partition_id)
     }
 
-    /// The partition after the change.
-    fn changed(&self, topic: &Str, record: &PartitionChangeRecord) -> Result<Self, ApplyError> {
+    /// The partition after the change; `topic` is for the error.
+    ///
+    /// # Errors
+    /// The record does not fit: replicas and directories would be lists of different lengths.
+    pub fn changed(&self, topic: &Str, record: &PartitionChangeRecord) -> Result<Self, ApplyError> {
         let replaced = |new: &Option<Vec<i32>>, old: &Vec<i32>| new.as_ref().unwrap_or(old).clone();
         let replicas = replaced(&record.replicas, &self.replicas);
         let directories = match &record.directories {
             Some(directories) => directories_or_migrating(directories, replicas.len()),
-            None if record.replicas.is_some() => directories_or_migrating(&[], replicas.len()),
+            None if self.is_migrating() => vec![directory_id::MIGRATING; replicas.len()],
             None => self.directories.clone(),
         };
         let (leader, leader_epoch) = match record.leader {
@@ -130,6 +133,21 @@ impl PartitionImage {
             partition_epoch: self.partition_epoch.saturating_add(1),
         };
         partition.check(topic, record.partition_id)
+    }
+
+    /// Whether nobody ever said in which directories the replicas lie, as before KIP-858.
+    fn is_migrating(&self) -> bool {
+        self.directories.iter().all(|directory| *directory == directory_id::MIGRATING)
+    }
+
+    /// The leader that the order of replicas asks for.
+    pub fn preferred_leader(&self) -> Option<i32> {
+        self.replicas.first().copied()
+    }
+
+    /// Whether replicas are being added or taken away.
+    pub fn is_reassigning(&self) -> bool {
+        !self.adding_replicas.is_empty() || !self.removing_replicas.is_empty()
     }
 
     fn check(self, topic: &Str, partition: i32) -> Result<Self, ApplyError> {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// Entries that gather in memory before they are written together.
 const SPILL_AT: usize = 256;
 
-/// Entries that one read of the binary search's last step takes in: about a page.
+/// Entries that one read of a search takes in: about a page.
 const CHUNK: usize = 340;
 
 /// An index; opens its file when it is needed.
@@ -46,30 +46,56 @@ pub(crate) struct IndexView<E> {
 }
 
 impl<E: Entry> IndexView<E> {
-    /// The last entry for which `before` holds; it must hold for a prefix of the entries.
-    pub(crate) fn last_where(&self, before: impl Fn(&E) -> bool) -> Result<Option<E>, LogError> {
-        if let Some(at) = self.tail.partition_point(&before).checked_sub(1) {
-            return Ok(self.tail.get(at).copied());
+    /// The last entry for which `before` holds; it must hold for a prefix of the entries. The search begins at `part` of
+    /// `whole`, where the entry is if they are spread evenly.
+    pub(crate) fn last_where(
+        &self,
+        (part, whole): (u64, u64),
+        before: impl Fn(&E) -> bool,
+    ) -> Result<Option<E>, LogError> {
+        let entries = u128::try_from(self.stored + self.tail.len()).unwrap_or_default();
+        let near = u128::from(part) * entries / u128::from(whole.max(1));
+        Ok(self.search(usize::try_from(near).unwrap_or(usize::MAX), &before)?.1)
+    }
+
+    /// For how many entries from the front `holds` does, and the last of them.
+    fn search(&self, near: usize, holds: &impl Fn(&E) -> bool) -> Result<(usize, Option<E>), LogError> {
+        let in_tail = self.tail.partition_point(holds);
+        if let Some(last) = in_tail.checked_sub(1) {
+            return Ok((self.stored + in_tail, self.tail.get(last).copied()));
         }
-        let (mut low, mut high) = (0, self.stored);
-        while high - low > CHUNK {
-            let middle = low + (high - low) / 2;
-            if self.read(middle, 1)?.first().is_some_and(&before) {
-                low = middle + 1;
-            } else {
-                high = middle;
+        // It holds for all below `low`, of which `known` is the last, and for none from `high` on.
+        let (mut low, mut high, mut known) = (0, self.stored, None);
+        let mut near = near;
+        while low < high {
+            let from = near.saturating_sub(CHUNK / 2).min(high.saturating_sub(CHUNK)).max(low);
+            let entries = self.read(from, CHUNK.min(high - from))?;
+            match entries.partition_point(holds) {
+                0 if from > low => high = from,
+                0 => break,
+                count => {
+                    known = entries.get(count - 1).copied();
+                    low = from + count;
+                    if count < entries.len() {
+                        break;
+                    }
+                }
             }
+            near = low + (high - low) / 2;
         }
-        // The entry before `low`, for which it holds, is read again together with the rest.
-        let from = low.saturating_sub(1);
-        let entries = self.read(from, high - from)?;
-        let count = entries.partition_point(&before);
-        Ok(count.checked_sub(1).and_then(|at| entries.get(at)).copied())
+        Ok((low, known))
     }
 
     fn read(&self, at: usize, count: usize) -> Result<Vec<E>, LogError> {
-        let Some(file) = &self.file else { return Ok(Vec::new()) };
-        read_entries(&**file, &self.path, at, count)
+        let entries = match &self.file {
+            Some(file) => read_entries(&**file, &self.path, at, count)?,
+            None => Vec::new(),
+        };
+        if entries.len() < count {
+            let reason = format!("no entry {}", at + entries.len());
+            return Err(LogError::Corrupt { path: self.path.clone(), reason });
+        }
+        Ok(entries)
     }
 }
 
@@ -135,26 +161,16 @@ impl<E: Entry> IndexFile<E> {
         })
     }
 
-    /// The last entry for which `before` holds; it must hold for a prefix of the entries.
-    pub(crate) fn last_where(&self, before: impl Fn(&E) -> bool) -> Result<Option<E>, LogError> {
-        self.with(|state| match self.partition_point(state, &before)?.checked_sub(1) {
-            Some(at) => self.entry(state, at).map(Some),
-            None => Ok(None),
-        })
-    }
-
     /// The entries as they are now, to be searched without a lock.
     pub(crate) fn view(&self) -> Result<IndexView<E>, LogError> {
-        let mut state = self.state.lock();
-        let stored = self.load(&mut state)?;
-        let file = if stored > 0 { Some(self.file(&mut state)?) } else { None };
-        Ok(IndexView { path: self.path.clone(), file, stored, tail: state.tail.clone() })
+        self.with(|state| self.viewed(state))
     }
 
     /// Keeps the entries for which `keep` holds; it must hold for a prefix of them.
     pub(crate) fn truncate_where(&mut self, keep: impl Fn(&E) -> bool) -> Result<(), LogError> {
         self.with(|state| {
-            let count = self.partition_point(state, &keep)?;
+            let view = self.viewed(state)?;
+            let (count, _) = view.search(view.stored, &keep)?;
             self.truncate_to(state, count)
         })
     }
@@ -257,27 +273,14 @@ impl<E: Entry> IndexFile<E> {
         entries.first().copied().ok_or_else(|| self.corrupt(format!("no entry {at}")))
     }
 
-    fn entries(&self, state: &mut State<E>, at: usize, count: usize) -> Result<Vec<E>, LogError> {
-        read_entries(&*self.file(state)?, &self.path, at, count)
+    fn viewed(&self, state: &mut State<E>) -> Result<IndexView<E>, LogError> {
+        let stored = self.load(state)?;
+        let file = if stored > 0 { Some(self.file(state)?) } else { None };
+        Ok(IndexView { path: self.path.clone(), file, stored, tail: state.tail.clone() })
     }
 
-    /// How many entries from the front fulfil `holds`.
-    fn partition_point(&self, state: &mut State<E>, holds: &impl Fn(&E) -> bool) -> Result<usize, LogError> {
-        let stored = self.load(state)?;
-        let in_tail = state.tail.partition_point(holds);
-        if in_tail > 0 || stored == 0 {
-            return Ok(stored + in_tail);
-        }
-        let (mut low, mut high) = (0, stored);
-        while high - low > CHUNK {
-            let middle = low + (high - low) / 2;
-            if holds(&self.entry(state, middle)?) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        Ok(low + self.entries(state, low, high - low)?.partition_point(holds))
+    fn entries(&self, state: &mut State<E>, at: usize, count: usize) -> Result<Vec<E>, LogError> {
+        read_entries(&*self.file(state)?, &self.path, at, count)
     }
 
     fn truncate_to(&self, state: &mut State<E>, count: usize) -> Result<(), LogError> {
@@ -336,7 +339,11 @@ mod tests {
             index.push(entry(i)).unwrap();
         }
         let find = |index: &IndexFile<OffsetEntry>, offset| {
-            index.last_where(|e| e.relative_offset <= offset).unwrap().map(|e| e.position / 100)
+            let near = |part| index.view().unwrap().last_where((part, 4), |e| e.relative_offset <= offset);
+            // Wherever the search begins, it finds the same.
+            let found: Vec<_> = (0..=4).map(|part| near(part).unwrap()).collect();
+            assert!(found.iter().all(|entry| *entry == found[0]), "{found:?}");
+            found[0].map(|e| e.position / 100)
         };
         for probe in [
             (-1, None),
@@ -347,9 +354,6 @@ mod tests {
             (99_999, Some(999)),
         ] {
             assert_eq!(find(&index, probe.0), probe.1);
-            let view = index.view().unwrap();
-            let seen = view.last_where(|e| e.relative_offset <= probe.0).unwrap().map(|e| e.position / 100);
-            assert_eq!(seen, probe.1);
         }
         index.write_out().unwrap();
         assert_eq!(StdDisk.len(&path).unwrap(), Some(8000));

@@ -5,6 +5,7 @@ use crate::error::LogError;
 use crate::producer::ProducerStates;
 use crate::segment::Segment;
 use crate::types::{Offset, TimestampMs};
+use std::sync::Arc;
 
 impl Log {
     /// Removes everything at and above `offset`, durably. A batch that straddles it goes as a whole.
@@ -29,6 +30,7 @@ impl Log {
         self.truncations += 1;
         self.abandon_swap()?;
         self.tail.clear();
+        self.places = Arc::default();
         for mut segment in self.segments.split_off(&offset.plus(1)).into_values() {
             segment.remove()?;
         }
@@ -63,6 +65,7 @@ impl Log {
         self.truncations += 1;
         self.abandon_swap()?;
         self.tail.clear();
+        self.places = Arc::default();
         for mut segment in std::mem::take(&mut self.segments).into_values() {
             segment.remove()?;
         }

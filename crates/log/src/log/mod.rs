@@ -7,6 +7,7 @@ mod cut;
 mod flush;
 mod lookup;
 mod open;
+mod places;
 mod read;
 mod retain;
 mod roll;
@@ -33,6 +34,7 @@ use crate::producer::{ProducerEntry, ProducerStates, Snapshots};
 use crate::segment::Segment;
 use crate::types::{LeaderEpoch, Offset, TimestampMs};
 use ottla_wire::Records;
+use places::Places;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -160,6 +162,8 @@ pub struct Log {
     producers: ProducerStates,
     snapshots: Snapshots,
     tail: Tail,
+    /// Replaced, not emptied, where it holds no more: a look-up that is under way may still write into it.
+    places: Arc<Places>,
     /// Files to be removed, and when.
     deleted: VecDeque<(TimestampMs, PathBuf)>,
     /// A cleaned segment on its way into place.

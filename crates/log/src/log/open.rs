@@ -48,6 +48,7 @@ impl Log {
             truncations: 0,
             producers: ProducerStates::default(),
             tail: Tail::default(),
+            places: Arc::default(),
             deleted: VecDeque::new(),
             swap: None,
             poisoned: None,

@@ -1,5 +1,6 @@
 //! Reading whole batches as regions of segment files, and finding offsets by time.
 
+use super::tail::Place;
 use super::{AbortedTxn, Log, Slice, TimestampOffset};
 use crate::compression;
 use crate::error::{LogError, ReadError};
@@ -8,15 +9,6 @@ use crate::types::{LeaderEpoch, Offset, TimestampMs};
 use bytes::Bytes;
 use ottla_wire::batch::{Batch, RecordIter};
 use ottla_wire::{FileRegion, Records};
-
-/// Where a read begins: the batch that holds the offset.
-#[derive(Clone, Copy, Debug)]
-struct First {
-    base_offset: Offset,
-    last_offset: Offset,
-    position: u64,
-    end: u64,
-}
 
 impl Log {
     /// Whole batches from the one that contains `offset`, all of them below `up_to`, at most `max_bytes`.
@@ -57,26 +49,17 @@ impl Log {
     }
 
     /// The batch that holds `offset` or the first one above it, and its segment.
-    fn locate(&self, offset: Offset) -> Result<Option<(&Segment, First)>, LogError> {
-        if let Some(batch) = self.tail.find(offset) {
-            let first = First {
-                base_offset: batch.base_offset,
-                last_offset: batch.last_offset,
-                position: batch.position,
-                end: batch.end,
-            };
-            return Ok(Some((self.active()?, first)));
+    fn locate(&self, offset: Offset) -> Result<Option<(&Segment, Place)>, LogError> {
+        if let Some(place) = self.tail.find(offset) {
+            return Ok(Some((self.active()?, place)));
         }
         let Some(floor) = self.floor(offset) else { return Ok(None) };
-        for segment in self.segments.range(floor..).map(|(_, segment)| segment) {
+        for (base, segment) in self.segments.range(floor..) {
+            if let Some(place) = self.places.holding(*base, offset) {
+                return Ok(Some((segment, place)));
+            }
             if let Some(batch) = segment.find(offset)? {
-                let first = First {
-                    base_offset: Offset(batch.header.base_offset),
-                    last_offset: Offset(batch.header.last_offset()),
-                    position: batch.position,
-                    end: batch.end(),
-                };
-                return Ok(Some((segment, first)));
+                return Ok(Some((segment, Place::from(&batch))));
             }
         }
         Ok(None)
@@ -86,7 +69,7 @@ impl Log {
     fn extent(
         &self,
         segment: &Segment,
-        first: &First,
+        first: &Place,
         max_bytes: usize,
         up_to: Offset,
         min_one: bool,
@@ -100,13 +83,12 @@ impl Log {
             let end = if min_one { first.end } else { first.position };
             return Ok((end, first.last_offset.plus(1)));
         }
-        self.last_whole(segment, first, limit)
+        self.last_whole(segment, limit)
     }
 
     /// Where the batches below `up_to` end in this segment.
     fn bound(&self, segment: &Segment, up_to: Offset) -> Result<(u64, Offset), LogError> {
-        let next_base =
-            self.segments.range(segment.base().plus(1)..).next().map_or(self.end, |(base, _)| *base);
+        let next_base = self.end_of(segment);
         if up_to >= next_base {
             return Ok((segment.size(), next_base));
         }
@@ -118,27 +100,21 @@ impl Log {
             .map_or((segment.size(), next_base), |batch| (batch.position, Offset(batch.header.base_offset))))
     }
 
-    /// The last batch from `first` on that ends by `limit`.
-    fn last_whole(&self, segment: &Segment, first: &First, limit: u64) -> Result<(u64, Offset), LogError> {
-        if self.segments.last_key_value().is_some_and(|(active, _)| *active == segment.base())
-            && let Some(batch) =
-                self.tail.last_ending_by(limit).filter(|batch| batch.position >= first.position)
-        {
-            return Ok((batch.end, batch.last_offset.plus(1)));
-        }
-        let mut last = (first.end, first.last_offset.plus(1));
-        let mut walk = segment.walk_from(segment.indexed_start_at(limit)?.max(first.position))?;
-        while let Some(batch) = walk.next()?.filter(|batch| batch.end() <= limit) {
-            last = (batch.end(), Offset(batch.header.next_offset()));
-        }
-        // The index may know a start whose batch runs over the limit: then the walk found nothing.
-        if last.0 == first.end {
-            let mut walk = segment.walk_from(first.position)?;
-            while let Some(batch) = walk.next()?.filter(|batch| batch.end() <= limit) {
-                last = (batch.end(), Offset(batch.header.next_offset()));
-            }
-        }
-        Ok(last)
+    /// Base offset of what follows the segment.
+    fn end_of(&self, segment: &Segment) -> Offset {
+        self.segments.range(segment.base().plus(1)..).next().map_or(self.end, |(base, _)| *base)
+    }
+
+    /// Where the batches end that end by `limit`, which is within the segment.
+    fn last_whole(&self, segment: &Segment, limit: u64) -> Result<(u64, Offset), LogError> {
+        let base = segment.base();
+        let active = self.segments.last_key_value().is_some_and(|(active, _)| *active == base);
+        let in_tail = if active { self.tail.across(limit) } else { None };
+        let next = match in_tail.or_else(|| self.places.across(base, limit)) {
+            Some(known) => Some(known),
+            None => segment.view()?.across(limit)?.as_ref().map(Place::from),
+        };
+        Ok(next.map_or((segment.size(), self.end_of(segment)), |next| (next.position, next.base_offset)))
     }
 
     /// First record with this timestamp or a later one, at or above the log's start.

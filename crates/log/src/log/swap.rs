@@ -15,6 +15,7 @@ use crate::names;
 use crate::segment::Segment;
 use crate::types::{Offset, TimestampMs};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Files that have the suffix `.swap`, and what they stand for.
 #[derive(Debug)]
@@ -212,6 +213,7 @@ impl Log {
         }
         let new = Segment::existing(&self.disk, &self.dir, swap.base, swap.size, now);
         self.segments.insert(swap.base, Box::new(new));
+        self.places = Arc::default();
         Ok(())
     }
 

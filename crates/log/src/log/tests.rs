@@ -514,6 +514,53 @@ fn leftovers_of_an_interrupted_cleaning_are_finished_or_undone() {
     assert_eq!(["swap", "cleaned", "deleted"].map(|suffix| fixture.count_files(suffix)), [0, 0, 0]);
 }
 
+/// Where the records of a slice lie.
+fn region_of(slice: &Slice) -> (u64, usize) {
+    let Records::Region(region) = &slice.records else { panic!("a region of a file") };
+    (region.position, region.len)
+}
+
+#[test]
+fn after_a_lookup_a_read_and_the_next_one_look_into_no_file() {
+    let f = Fixture::with_small_segments();
+    let log = f.filled(300);
+    let (first, second) = (*log.segments.keys().nth(1).unwrap(), *log.segments.keys().nth(2).unwrap());
+    let two = 2 * batch(3, 100, 0).len() + 5;
+    let read = |offset: Offset| log.read(offset, two, Offset::MAX, false).unwrap();
+    let before = read(first.plus(4));
+    let next = before.next_offset;
+    assert!(next < second, "the segment goes on after two batches");
+    log.lookup(first.plus(4)).unwrap().unwrap().run(two).unwrap();
+    log.lookup(next).unwrap().unwrap().run(two).unwrap();
+    let after = read(next);
+    // Whoever looks into the file from now on finds damage.
+    let path = f.file(first, "log");
+    let size = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+    fs::write(&path, vec![0; size]).unwrap();
+    assert_eq!(region_of(&read(first.plus(4))), region_of(&before));
+    assert_eq!(region_of(&read(next)), region_of(&after));
+    assert!(log.read(first, two, Offset::MAX, false).is_err(), "what was not looked up is read");
+}
+
+#[test]
+fn what_was_looked_up_is_forgotten_where_the_log_is_cut() {
+    let f = Fixture::new();
+    let mut log = f.filled(300);
+    for offset in (0..800).map(Offset) {
+        if let Some(lookup) = log.lookup(offset).unwrap() {
+            lookup.run(1000).unwrap();
+        }
+    }
+    let stale = log.lookup(Offset(790)).unwrap();
+    log.truncate_to(Offset(750), f.now).unwrap();
+    stale.map(|lookup| lookup.run(1000));
+    for _ in 0..100 {
+        f.append(&mut log, 2);
+    }
+    let bases: Vec<i64> = (0..250).map(|i| i * 3).chain((0..100).map(|i| 750 + i * 2)).collect();
+    assert_eq!(all_bases(&log), bases);
+}
+
 #[test]
 fn a_lookup_reads_ahead_what_a_read_will_need() {
     let f = Fixture::with_small_segments();

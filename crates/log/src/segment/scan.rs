@@ -61,6 +61,16 @@ impl HeaderWalk {
         Ok(Some(batch))
     }
 
+    /// The next batch that `wanted` takes.
+    pub(crate) fn find(&mut self, wanted: impl Fn(&BatchAt) -> bool) -> Result<Option<BatchAt>, LogError> {
+        while let Some(batch) = self.next()? {
+            if wanted(&batch) {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
     /// Makes the window hold the header at the position.
     fn fill(&mut self) -> Result<(), LogError> {
         let window_end = self.window_at + u64::try_from(self.window.len()).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Finding batches in a segment by offset, position or time; cutting it.
 
 use super::scan::BatchAt;
+use super::view::checked_position;
 use super::{MaxTimestamp, Segment};
 use crate::error::LogError;
 use crate::index::{Entry, OffsetEntry};
@@ -9,45 +10,7 @@ use crate::types::{Offset, TimestampMs};
 impl Segment {
     /// The first batch whose last offset is `offset` or above.
     pub(crate) fn find(&self, offset: Offset) -> Result<Option<BatchAt>, LogError> {
-        let mut walk = self.walk_from(self.position_before(offset)?)?;
-        while let Some(batch) = walk.next()? {
-            if batch.header.last_offset() >= offset.0 {
-                return Ok(Some(batch));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Position of a batch at or before the one that holds `offset`, from the index.
-    fn position_before(&self, offset: Offset) -> Result<u64, LogError> {
-        let relative = offset.0.saturating_sub(self.base.0);
-        self.or_from_the_front(self.offset_index.last_where(|entry| entry.key() <= relative))
-    }
-
-    /// Last batch start that the index knows at or below a position.
-    pub(crate) fn indexed_start_at(&self, position: u64) -> Result<u64, LogError> {
-        let below = |entry: &OffsetEntry| u64::try_from(entry.position).is_ok_and(|p| p <= position);
-        self.or_from_the_front(self.offset_index.last_where(below))
-    }
-
-    /// A damaged index only makes reading slower: the walk begins at the first batch.
-    fn or_from_the_front(&self, entry: Result<Option<OffsetEntry>, LogError>) -> Result<u64, LogError> {
-        match entry.and_then(|entry| self.checked_position(entry)) {
-            Err(LogError::Corrupt { path, reason }) => {
-                tracing::warn!(path = %path.display(), reason, "not using a damaged index");
-                Ok(0)
-            }
-            other => other,
-        }
-    }
-
-    fn checked_position(&self, entry: Option<OffsetEntry>) -> Result<u64, LogError> {
-        let position = entry.map_or(0, |entry| u64::try_from(entry.position).unwrap_or(u64::MAX));
-        if position > self.size {
-            let reason = format!("entry {entry:?} points beyond the log's {} bytes", self.size);
-            return Err(LogError::Corrupt { path: self.offset_index.path().to_path_buf(), reason });
-        }
-        Ok(position)
+        self.view()?.find(offset)
     }
 
     /// The last batch; `None` if there is none. Walks from the last index entry.
@@ -62,18 +25,19 @@ impl Segment {
 
     /// The first batch at or above `from` with a timestamp of `at` or later.
     pub(crate) fn find_time(&self, at: TimestampMs, from: Offset) -> Result<Option<BatchAt>, LogError> {
-        let entry = match self.time_index.last_where(|entry| entry.timestamp < at.0) {
+        let times = self.time_index.view();
+        let entry = match times.and_then(|times| times.last_where((1, 2), |entry| entry.timestamp < at.0)) {
             Err(LogError::Corrupt { .. }) => None,
             other => other?,
         };
         let known = entry.map_or(self.base, |entry| self.base.plus(i64::from(entry.relative_offset())));
-        let mut walk = self.walk_from(self.position_before(known.max(from))?)?;
-        while let Some(batch) = walk.next()? {
-            if batch.header.max_timestamp >= at.0 && batch.header.last_offset() >= from.0 {
-                return Ok(Some(batch));
-            }
-        }
-        Ok(None)
+        self.view()?
+            .walk_before(known.max(from))?
+            .find(|batch| batch.header.max_timestamp >= at.0 && batch.header.last_offset() >= from.0)
+    }
+
+    fn checked_position(&self, entry: Option<OffsetEntry>) -> Result<u64, LogError> {
+        checked_position(entry, self.size, &self.path)
     }
 
     /// Picks up what the indexes do not say about the segment's last bytes, so that it can be appended to.

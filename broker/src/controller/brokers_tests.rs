@@ -450,7 +450,7 @@ fn the_last_known_leader_comes_back_with_what_it_has() {
     assert!(partition.last_known_elr.is_empty());
 }
 
-fn elr_feature() -> ottla_wire::messages::broker_registration_request::Feature {
+pub(super) fn elr_feature() -> ottla_wire::messages::broker_registration_request::Feature {
     ottla_wire::messages::broker_registration_request::Feature {
         name: features::ELIGIBLE_LEADER_REPLICAS.into(),
         min_supported_version: 0,

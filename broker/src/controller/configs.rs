@@ -11,7 +11,7 @@ use ottla_wire::records::metadata::ConfigRecord;
 use ottla_wire::{ErrorCode, Str};
 
 use super::topics::{name, with_layers};
-use super::{Decision, TopicError};
+use super::{Decision, TopicError, elr};
 use crate::config::keys::{self, Scope};
 use crate::config::{
     BrokerScope, Config, ConfigError, list_append, list_subtract, topic_value, validate_broker_configs,
@@ -55,6 +55,7 @@ pub(crate) fn incremental_alter_configs(
             Err(error) => responses.push(response(resource, Some(&error))),
         }
     }
+    records.extend(elr::cleared(image, &records));
     if request.validate_only {
         records.clear();
     }
@@ -102,6 +103,7 @@ fn alter_resource(
             ..Default::default()
         }));
     }
+    elr::check(image, &records)?;
     check_result(image, &target, &changed, config)?;
     Ok(records)
 }

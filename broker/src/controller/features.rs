@@ -8,7 +8,8 @@ use ottla_wire::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 use ottla_wire::records::metadata::FeatureLevelRecord;
 use ottla_wire::{ErrorCode, Str};
 
-use super::{Decision, TopicError};
+use super::{Decision, TopicError, elr};
+use crate::config::Config;
 
 const KRAFT_VERSION: &str = "kraft.version";
 
@@ -26,8 +27,13 @@ pub(crate) fn update_features(
     image: &MetadataImage,
     request: &UpdateFeaturesRequest,
     version: i16,
+    config: &Config,
 ) -> Decision<UpdateFeaturesResponse> {
     let mut records = Vec::new();
+    let elr = |update: &&FeatureUpdateKey| &*update.feature == features::ELIGIBLE_LEADER_REPLICAS;
+    if request.feature_updates.iter().find(elr).is_some_and(|update| update.max_version_level > 0) {
+        records.extend(elr::prepared(image, config));
+    }
     for update in &request.feature_updates {
         match check(image, update, upgrade_type(update, version)) {
             Ok(record) => records.extend(record),

@@ -191,7 +191,11 @@ impl ControllerHandle {
         version: i16,
     ) -> UpdateFeaturesResponse {
         let result = self
-            .ask(move |task| Ok(task.write(features::update_features(task.image(), &request, version))?))
+            .ask(move |task| {
+                let config = Arc::clone(&task.settings.config);
+                let decision = features::update_features(task.image(), &request, version, &config);
+                Ok(task.write(decision)?)
+            })
             .await;
         result.unwrap_or_else(|error| features::refuse(&refusal(&error)))
     }

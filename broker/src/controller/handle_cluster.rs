@@ -13,6 +13,7 @@ use ottla_wire::messages::{
 use ottla_wire::{ErrorCode, Str, Uuid};
 
 use super::handle::ControllerHandle;
+use super::permits::Verdict;
 use super::registration::{self, BrokerRegistration};
 use super::task::{Task, now_ms};
 use super::view::View;
@@ -79,6 +80,26 @@ impl ControllerHandle {
             Ok(task.write_all(decision)?)
         });
         result.await.unwrap_or_else(|error| elections::refuse(error.code()))
+    }
+
+    /// Whether the node may stop now, see [`permits`](super::permits).
+    ///
+    /// # Errors
+    /// The controller has stopped, or is not the active one.
+    pub async fn ask_restart_permit(&self, node: i32) -> Result<Verdict, ControllerError> {
+        self.ask(move |task| Ok(task.ask_permit(node))).await
+    }
+
+    /// The node does not stop after all.
+    ///
+    /// # Errors
+    /// As [`ControllerHandle::ask_restart_permit`].
+    pub async fn return_restart_permit(&self, node: i32) -> Result<(), ControllerError> {
+        self.ask(move |task| {
+            task.permits.give_back(node);
+            Ok(())
+        })
+        .await
     }
 
     /// The broker is known to be gone, from its connections for instance: its session is over, and it is fenced.

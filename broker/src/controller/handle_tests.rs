@@ -159,3 +159,70 @@ async fn deletion_can_be_switched_off() {
     assert_eq!(response.responses[0].error_code, ErrorCode::TopicDeletionDisabled.code());
     assert_eq!(handle.image().topics.len(), 1);
 }
+
+#[tokio::test]
+async fn other_brokers_register_beat_and_get_what_they_ask_for() {
+    use ottla_wire::messages::*;
+    let dir = tempfile::tempdir().expect("temporary directory");
+    format(dir.path());
+    let handle = start(dir.path(), 1, &[]);
+    join(&handle, 1).await;
+    let other = BrokerRegistration {
+        id: 2,
+        incarnation_id: uuid(7),
+        endpoints: Vec::new(),
+        rack: None,
+        log_dirs: vec![uuid(8)],
+        previous_epoch: -1,
+    };
+    let request = other.request("4L6g3nShT-eMCtK--X86sw".into());
+    let registered = handle.broker_registration(request.clone(), 4).await;
+    assert_eq!(registered.error_code, 0);
+    let epoch = registered.broker_epoch;
+    let strange = BrokerRegistrationRequest { cluster_id: "another".into(), ..request };
+    let refused = handle.broker_registration(strange, 4).await;
+    assert_eq!(refused.error_code, ErrorCode::InconsistentClusterId.code());
+    let beat = BrokerHeartbeatRequest {
+        broker_id: 2,
+        broker_epoch: epoch,
+        current_metadata_offset: handle.image().offset(),
+        ..Default::default()
+    };
+    let answer = handle.broker_heartbeat(beat.clone(), task::now_ms()).await;
+    assert_eq!((answer.error_code, answer.is_fenced, answer.is_caught_up), (0, false, true));
+    assert!(handle.image().active_broker(2).is_some());
+    let stale = BrokerHeartbeatRequest { broker_epoch: epoch - 1, ..beat };
+    let answer = handle.broker_heartbeat(stale, task::now_ms()).await;
+    assert_eq!(answer.error_code, ErrorCode::StaleBrokerEpoch.code());
+    let ids = AllocateProducerIdsRequest { broker_id: 2, broker_epoch: epoch, ..Default::default() };
+    let block = handle.allocate_producer_ids_for(ids).await;
+    assert_eq!((block.error_code, block.producer_id_start, block.producer_id_len), (0, 0, 1000));
+    assert_eq!(handle.allocate_producer_ids().await.expect("registered").first, 1000);
+    assert_eq!(handle.elect_leaders(ElectLeadersRequest::default()).await.error_code, 0);
+    let nothing = AlterPartitionRequest { broker_id: 2, broker_epoch: epoch, ..Default::default() };
+    assert_eq!(handle.alter_partition(nothing, 3).await.error_code, 0);
+    let nothing = AlterPartitionReassignmentsRequest::default();
+    assert_eq!(handle.alter_partition_reassignments(nothing).await.error_code, 0);
+    assert!(handle.list_partition_reassignments(&Default::default()).topics.is_empty());
+    let nothing = AssignReplicasToDirsRequest { broker_id: 2, broker_epoch: epoch, ..Default::default() };
+    assert_eq!(handle.assign_replicas_to_dirs(nothing).await.error_code, 0);
+    handle.broker_gone(2, epoch).await.expect("registered");
+    assert!(handle.image().active_broker(2).is_none());
+    let gone = UnregisterBrokerRequest { broker_id: 2, ..Default::default() };
+    assert_eq!(handle.unregister_broker(gone.clone()).await.error_code, 0);
+    let again = handle.unregister_broker(gone).await;
+    assert_eq!(again.error_code, ErrorCode::BrokerIdNotRegistered.code());
+    handle.stop().await.expect("stopped");
+}
+
+#[tokio::test]
+async fn the_only_node_may_always_stop() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    format(dir.path());
+    let handle = start(dir.path(), 1, &[]);
+    join(&handle, 1).await;
+    let verdict = handle.ask_restart_permit(1).await.expect("running");
+    assert!(matches!(verdict, permits::Verdict::Granted { .. }), "{verdict:?}");
+    handle.return_restart_permit(1).await.expect("running");
+    handle.stop().await.expect("stopped");
+}

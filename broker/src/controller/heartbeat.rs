@@ -40,7 +40,9 @@ pub(crate) fn heartbeat(
     let broker = view.broker_at(id, epoch)?;
     let registered_at = brokers.registered_at(id, epoch);
     let before = current(brokers, broker);
-    let next = next(view, brokers, before, request, registered_at);
+    // Who was told to stop does not come back in the same run.
+    let ready = request.current_metadata_offset >= registered_at && !broker.in_controlled_shutdown;
+    let next = next(view, brokers, before, request, ready);
     let mut draft = Draft::new(view.image);
     if next != before {
         draft.push(transition(view, next, id, epoch)?);
@@ -87,14 +89,12 @@ fn next(
     brokers: &Brokers,
     before: State,
     request: &BrokerHeartbeatRequest,
-    registered_at: i64,
+    ready: bool,
 ) -> State {
     let leads = || leadership::leads(view, request.broker_id);
     match before {
         State::Fenced if request.want_shut_down => State::ShutDown,
-        State::Fenced if request.want_fence || request.current_metadata_offset < registered_at => {
-            State::Fenced
-        }
+        State::Fenced if request.want_fence || !ready => State::Fenced,
         State::Fenced => State::Unfenced,
         State::Unfenced if request.want_fence && request.want_shut_down => State::ShutDown,
         State::Unfenced if request.want_fence => State::Fenced,

@@ -14,6 +14,7 @@ mod describe;
 mod directories;
 mod draft;
 mod elections;
+mod elr;
 mod error;
 mod features;
 mod handle;
@@ -21,6 +22,7 @@ mod handle_cluster;
 mod heartbeat;
 mod leadership;
 mod partition_change;
+pub mod permits;
 mod producer_ids;
 mod quotas;
 mod reassignment;
@@ -38,6 +40,12 @@ mod brokers_tests;
 mod handle_tests;
 #[cfg(test)]
 mod partition_change_tests;
+#[cfg(test)]
+mod partitions_tests;
+#[cfg(test)]
+mod permits_tests;
+#[cfg(test)]
+mod property_tests;
 #[cfg(test)]
 mod quorum_tests;
 #[cfg(test)]

@@ -168,7 +168,8 @@ impl<'a> PartitionChange<'a> {
         self.removing.clear();
     }
 
-    /// Who leaves the ISR while that is below `min.insync.replicas` still has everything that was acked.
+    /// Who leaves the ISR while that is below `min.insync.replicas` still has everything that was acked. Unlike in Kafka,
+    /// whose replica is taken away does not: it may come back later, empty.
     fn keep_eligible(&mut self) {
         if !self.view.keeps_elr() {
             return;
@@ -178,7 +179,9 @@ impl<'a> PartitionChange<'a> {
             return;
         }
         let mut elr: Vec<i32> = self.elr.iter().chain(&self.partition.isr).copied().collect();
-        elr.retain(|id| !self.isr.contains(id) && self.unclean_shutdown != Some(*id));
+        elr.retain(|id| {
+            self.replicas.contains(id) && !self.isr.contains(id) && self.unclean_shutdown != Some(*id)
+        });
         elr.sort_unstable();
         elr.dedup();
         self.elr = elr;

@@ -34,7 +34,8 @@ pub struct BrokerRegistration {
     pub rack: Option<Str>,
     /// Ids of its log directories.
     pub log_dirs: Vec<Uuid>,
-    /// Epoch that it had when it was stopped in order; -1 where it was not, or is new.
+    /// Epoch that it had when it was stopped in order; -1 where it was not, is new, or a directory is: what lies in any of
+    /// its directories may be less than it had.
     pub previous_epoch: i64,
 }
 

@@ -11,7 +11,7 @@ use ottla_wire::records::metadata::ConfigRecord;
 use ottla_wire::{ErrorCode, Str};
 
 use super::configs::{check_result, target, twice};
-use super::{Decision, TopicError};
+use super::{Decision, TopicError, elr};
 use crate::config::Config;
 
 /// Replaces configs; resources that cannot be changed are refused one by one.
@@ -32,6 +32,7 @@ pub(crate) fn alter_configs(
         let error = outcome.map(|changes| records.extend(changes)).err();
         responses.push(response(resource, error.as_ref()));
     }
+    records.extend(elr::cleared(image, &records));
     if request.validate_only {
         records.clear();
     }
@@ -79,10 +80,12 @@ fn replace(
     };
     let set = wanted.iter().filter(|(name, value)| current.get(*name) != Some(value));
     let gone = current.keys().filter(|name| !wanted.contains_key(*name));
-    Ok(set
+    let records: Vec<_> = set
         .map(|(name, value)| record(name, Some(value)))
         .chain(gone.map(|name| record(name, None)))
-        .collect())
+        .collect();
+    elr::check(image, &records)?;
+    Ok(records)
 }
 
 fn wanted(resource: &AlterConfigsResource) -> Result<BTreeMap<Str, Str>, TopicError> {

@@ -5,10 +5,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use ottla_quorum::{MetadataImage, MetadataVersion, Quorum, QuorumError};
+use ottla_quorum::{MetadataImage, MetadataVersion, Quorum, QuorumError, Voter};
 use tokio::sync::watch;
 
 use super::brokers::Brokers;
+use super::permits::{self, Permits, Verdict, VoterState};
 use super::settings::ControllerSettings;
 use super::upkeep::Upkeep;
 use super::view::View;
@@ -54,6 +55,7 @@ pub(super) struct Task {
     pub(super) settings: ControllerSettings,
     /// What is known of brokers and not written down.
     pub(super) brokers: Brokers,
+    pub(super) permits: Permits,
     upkeep: Upkeep,
     publisher: Publisher,
     cleaned: Instant,
@@ -70,8 +72,10 @@ impl Task {
         let session = &settings.config.quorum.session_timeout;
         let mut brokers = Brokers::new(i64::try_from(session.as_millis()).unwrap_or(i64::MAX));
         brokers.activate(quorum.image(), now_ms());
+        let permits = Permits::new(permits::LEASE_MS, 1, now_ms());
         let upkeep = Upkeep::new(&settings.config.elections, now_ms());
-        let mut task = Self { quorum, settings, brokers, upkeep, publisher, cleaned: Instant::now() };
+        let mut task =
+            Self { quorum, settings, brokers, permits, upkeep, publisher, cleaned: Instant::now() };
         task.publisher.publish(task.quorum.image());
         let registered = registration::register_controller(task.image(), &task.settings);
         task.write(registered)?;
@@ -107,6 +111,16 @@ impl Task {
         let next_offset = self.quorum.next_offset();
         let view = View::new(self.quorum.image(), &self.settings.config);
         decide(&view, &mut self.brokers, next_offset)
+    }
+
+    /// Whether the node may stop now.
+    pub(super) fn ask_permit(&mut self, node: i32) -> Verdict {
+        let leader = self.settings.config.node_id;
+        // A quorum that leads alone knows of no other voter how far it is.
+        let known = |voter: &Voter| VoterState { id: voter.id, caught_up: voter.id == leader };
+        let voters: Vec<VoterState> = self.quorum.status().voters.iter().map(known).collect();
+        let view = View::new(self.quorum.image(), &self.settings.config);
+        self.permits.ask(&view, &voters, node, now_ms())
     }
 
     /// Does what is due without being asked.

@@ -121,6 +121,10 @@ public class PartitionChanges {
             PartitionChangeRecord record = (PartitionChangeRecord) built.get().message();
             // A partition without leader that loses a replica: Kafka then remembers "nobody" as the last known leader.
             if (record.lastKnownElr() != null && record.lastKnownElr().contains(-1)) return null;
+            // A replica that is taken away stays eligible in Kafka, and not here.
+            List<Integer> stay = record.replicas() == null ? replicas : record.replicas();
+            if (!without(elr, stay).isEmpty()) return null;
+            if (record.eligibleLeaderReplicas() != null && !stay.containsAll(record.eligibleLeaderReplicas())) return null;
             outcome = record.leader() + " " + list(record.isr()) + " " + list(record.replicas()) + " "
                 + list(record.removingReplicas()) + " " + list(record.addingReplicas()) + " "
                 + record.leaderRecoveryState() + " " + directories(record.directories()) + " "

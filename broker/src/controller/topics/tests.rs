@@ -339,3 +339,72 @@ proptest! {
         }
     }
 }
+
+fn racked(racks: &[(i32, &'static str)]) -> MetadataImage {
+    let mut image = cluster(&[]);
+    for (id, rack) in racks {
+        let broker = BrokerRegistration {
+            id: *id,
+            incarnation_id: uuid(2),
+            endpoints: Vec::new(),
+            rack: Some((*rack).into()),
+            log_dirs: vec![directory(*id)],
+            previous_epoch: -1,
+        };
+        let registered = register_broker(&image, &broker, i64::from(*id) + 100);
+        apply(&mut image, &registered.records);
+        let unfenced = unfence_broker(&image, *id, registered.response).expect("registered");
+        apply(&mut image, &unfenced.records);
+    }
+    image
+}
+
+fn set_fenced(image: &mut MetadataImage, id: i32) {
+    let epoch = image.broker(id).map_or(-1, |broker| broker.epoch);
+    let fenced = fence_broker(image, id, epoch).expect("registered");
+    apply(image, &fenced.records);
+}
+
+#[test]
+fn a_fenced_broker_never_leads_and_stands_in_for_its_rack() {
+    let mut image = racked(&[(1, "a"), (2, "b"), (3, "b"), (4, "b")]);
+    set_fenced(&mut image, 1);
+    for seed in 0..50 {
+        for replicas in place(&image, 7, 2, seed).expect("enough brokers") {
+            assert!(replicas[0] != 1 && replicas[1] == 1, "one replica in each rack: {replicas:?}");
+        }
+    }
+    set_fenced(&mut image, 4);
+    for seed in 0..50 {
+        for replicas in place(&image, 7, 3, seed).expect("enough brokers") {
+            assert!(!replicas.contains(&4), "within a rack fenced brokers come last: {replicas:?}");
+        }
+    }
+}
+
+#[test]
+fn brokers_that_stop_or_have_all_directories_cordoned_get_no_partitions() {
+    let mut image = racked(&[(1, "a"), (2, "b"), (3, "c")]);
+    let change = |id: i32| ottla_wire::records::metadata::BrokerRegistrationChangeRecord {
+        broker_id: id,
+        broker_epoch: i64::from(id) + 100,
+        ..Default::default()
+    };
+    let mut stopping = change(1);
+    stopping.in_controlled_shutdown = 1;
+    let mut cordoned = change(2);
+    cordoned.cordoned_log_dirs = Some(vec![directory(2)]);
+    apply(&mut image, &[stopping.into(), cordoned.into()]);
+    assert_eq!(place(&image, 2, 1, 5), Ok(vec![vec![3], vec![3]]));
+    assert!(place(&image, 1, 2, 5).is_err());
+    set_fenced(&mut image, 3);
+    assert_eq!(place(&image, 1, 1, 5), Err(super::placement::PlacementError::AllFenced));
+}
+
+#[test]
+fn the_same_brokers_are_not_together_for_ever() {
+    let image = racked(&[(1, "a"), (2, "a"), (3, "b"), (4, "b"), (5, "c"), (6, "c")]);
+    let pairs: std::collections::BTreeSet<_> =
+        place(&image, 600, 3, 7).expect("enough brokers").into_iter().map(|it| (it[0], it[1])).collect();
+    assert_eq!(pairs.len(), 24, "each leader with everybody of the other racks");
+}

@@ -240,7 +240,9 @@ impl<'a> PartitionChange<'a> {
     fn last_known_leader(&self) -> Option<i32> {
         let nobody_else = self.view.keeps_elr() && self.isr.is_empty() && self.elr.is_empty();
         match self.partition.last_known_elr.as_slice() {
-            [leader] if nobody_else && self.is_acceptable(*leader) => Some(*leader),
+            [leader] if nobody_else && self.replicas.contains(leader) && self.is_acceptable(*leader) => {
+                Some(*leader)
+            }
             _ => None,
         }
     }

@@ -125,6 +125,8 @@ public class PartitionChanges {
             List<Integer> stay = record.replicas() == null ? replicas : record.replicas();
             if (!without(elr, stay).isEmpty()) return null;
             if (record.eligibleLeaderReplicas() != null && !stay.containsAll(record.eligibleLeaderReplicas())) return null;
+            // Nor does it lead any more.
+            if (!lastKnown.isEmpty() && record.leader() == lastKnown.get(0) && !stay.contains(record.leader())) return null;
             outcome = record.leader() + " " + list(record.isr()) + " " + list(record.replicas()) + " "
                 + list(record.removingReplicas()) + " " + list(record.addingReplicas()) + " "
                 + record.leaderRecoveryState() + " " + directories(record.directories()) + " "

@@ -1,6 +1,7 @@
 //! The time, read at the rim: state machines get it as a parameter.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ottla_log::TimestampMs;
 
@@ -8,4 +9,11 @@ use ottla_log::TimestampMs;
 pub fn now() -> TimestampMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Milliseconds since the first call in this process: for what must not see the system's clock jump.
+pub fn monotonic_ms() -> i64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let since = START.get_or_init(Instant::now).elapsed();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -143,9 +143,10 @@ impl Brokers {
     }
 
     /// When to look for expired sessions again; never if there are none that may expire.
-    pub(crate) fn next_look(&self, now: i64) -> Option<i64> {
+    pub(crate) fn next_look(&self) -> Option<i64> {
         let any = self.sessions.values().any(|session| session.expires);
-        any.then(|| now.saturating_add((self.session_timeout_ms / 8).max(1)))
+        let looked = self.looked_ms.unwrap_or_default();
+        any.then(|| looked.saturating_add((self.session_timeout_ms / 8).max(1)))
     }
 
     fn is_expired(&self, session: &Session, now: i64) -> bool {

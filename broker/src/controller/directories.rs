@@ -101,21 +101,23 @@ fn assign_replica(
     broker: &BrokerImage,
     (topic_id, index, directory): Placement,
 ) -> Result<(), ErrorCode> {
-    let image = draft.image().clone();
-    let view = view.over(&image);
-    let topic = image.topics.by_id(&topic_id).ok_or(ErrorCode::UnknownTopicId)?;
-    let partition = topic.partitions.get(&index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    if !partition.replicas.contains(&broker.id) {
-        return Err(ErrorCode::NotLeaderOrFollower);
-    }
-    let rules = view.rules(topic);
-    let change = PartitionChange::of(&view, topic, index, partition, rules).directory(broker.id, directory);
-    let change = if broker.has_online(directory) {
-        change
-    } else {
-        change.election(Election::allowed(rules)).leaving(broker.id)
+    let record = {
+        let view = view.over(draft.image());
+        let topic = view.image.topics.by_id(&topic_id).ok_or(ErrorCode::UnknownTopicId)?;
+        let partition = topic.partitions.get(&index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        if !partition.replicas.contains(&broker.id) {
+            return Err(ErrorCode::NotLeaderOrFollower);
+        }
+        let rules = view.rules(topic);
+        let moved =
+            PartitionChange::of(&view, topic, index, partition, rules).directory(broker.id, directory);
+        if broker.has_online(directory) {
+            moved.record()
+        } else {
+            moved.election(Election::allowed(rules)).leaving(broker.id).record()
+        }
     };
-    draft.push(change.record().map(MetadataRecord::PartitionChange));
+    draft.push(record.map(MetadataRecord::PartitionChange));
     Ok(())
 }
 

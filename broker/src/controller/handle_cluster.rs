@@ -15,12 +15,13 @@ use ottla_wire::{ErrorCode, Str, Uuid};
 use super::handle::ControllerHandle;
 use super::permits::Verdict;
 use super::registration::{self, BrokerRegistration};
-use super::task::{Task, now_ms};
+use super::task::Task;
 use super::view::View;
 use super::{
     ControllerError, Decision, Placement, ProducerIdBlock, TopicError, alter_partition, directories,
     elections, heartbeat, producer_ids, reassignment,
 };
+use crate::clock;
 
 impl ControllerHandle {
     /// BrokerRegistration, as asked in `version`.
@@ -40,7 +41,7 @@ impl ControllerHandle {
         }
     }
 
-    /// BrokerHeartbeat, which arrived at `arrived_ms`.
+    /// BrokerHeartbeat, which arrived at `arrived_ms` of [`clock::monotonic_ms`].
     pub async fn broker_heartbeat(
         &self,
         request: BrokerHeartbeatRequest,
@@ -273,7 +274,7 @@ impl Task {
         version: i16,
     ) -> Result<i64, ControllerError> {
         let decision = self.decide(|view, brokers, next_offset| {
-            registration::register_broker(view, brokers, request, version, next_offset, now_ms())
+            registration::register_broker(view, brokers, request, version, next_offset, clock::monotonic_ms())
         })?;
         Ok(self.write_all(decision)?)
     }

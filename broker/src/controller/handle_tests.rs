@@ -13,6 +13,7 @@ use ottla_wire::messages::{CreateTopicsRequest, DeleteTopicsRequest, DescribeQuo
 use ottla_wire::{ErrorCode, Str, Uuid};
 
 use super::*;
+use crate::clock;
 use crate::config::Config;
 use crate::quota::MutationQuota;
 
@@ -188,11 +189,11 @@ async fn other_brokers_register_beat_and_get_what_they_ask_for() {
         current_metadata_offset: handle.image().offset(),
         ..Default::default()
     };
-    let answer = handle.broker_heartbeat(beat.clone(), task::now_ms()).await;
+    let answer = handle.broker_heartbeat(beat.clone(), clock::monotonic_ms()).await;
     assert_eq!((answer.error_code, answer.is_fenced, answer.is_caught_up), (0, false, true));
     assert!(handle.image().active_broker(2).is_some());
     let stale = BrokerHeartbeatRequest { broker_epoch: epoch - 1, ..beat };
-    let answer = handle.broker_heartbeat(stale, task::now_ms()).await;
+    let answer = handle.broker_heartbeat(stale, clock::monotonic_ms()).await;
     assert_eq!(answer.error_code, ErrorCode::StaleBrokerEpoch.code());
     let ids = AllocateProducerIdsRequest { broker_id: 2, broker_epoch: epoch, ..Default::default() };
     let block = handle.allocate_producer_ids_for(ids).await;

@@ -137,8 +137,8 @@ fn offline_directories(view: &View<'_>, draft: &mut Draft, request: &BrokerHeart
     if lost.is_empty() || online.is_empty() || !view.level().has_directory_assignment() {
         return;
     }
-    let image = draft.image().clone();
-    draft.push(leadership::leave_directories(&view.over(&image), broker.id, &lost));
+    let changes = leadership::leave_directories(&view.over(draft.image()), broker.id, &lost);
+    draft.push(changes);
     draft.push([registration::change(broker.id, broker.epoch, |record| record.log_dirs = online)]);
 }
 

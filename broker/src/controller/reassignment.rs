@@ -38,9 +38,12 @@ pub(crate) fn alter_reassignments(
     let mut responses = Vec::new();
     for topic in &request.topics {
         let partitions = topic.partitions.iter().map(|wanted| {
-            let image = draft.image().clone();
-            let outcome =
-                reassign(&view.over(&image), &topic.name, wanted, request.allow_replication_factor_change);
+            let outcome = reassign(
+                &view.over(draft.image()),
+                &topic.name,
+                wanted,
+                request.allow_replication_factor_change,
+            );
             let error = outcome.map(|record| draft.push(record.map(MetadataRecord::PartitionChange))).err();
             ReassignablePartitionResponse {
                 partition_index: wanted.partition_index,

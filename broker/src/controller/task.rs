@@ -29,8 +29,11 @@ pub(super) enum Message {
     /// A job.
     Run(Job),
     /// Close the log and end.
-    Stop(Box<dyn FnOnce(Result<(), ControllerError>) + Send>),
+    Stop(Stop),
 }
+
+/// Told how the end went.
+pub(super) type Stop = Box<dyn FnOnce(Result<(), ControllerError>) + Send>;
 
 /// Where the image is published.
 pub(super) struct Publisher {
@@ -71,9 +74,10 @@ impl Task {
     ) -> Result<Self, QuorumError> {
         let session = &settings.config.quorum.session_timeout;
         let mut brokers = Brokers::new(i64::try_from(session.as_millis()).unwrap_or(i64::MAX));
-        brokers.activate(quorum.image(), now_ms());
-        let permits = Permits::new(permits::LEASE_MS, 1, now_ms());
-        let upkeep = Upkeep::new(&settings.config.elections, now_ms());
+        let now = clock::monotonic_ms();
+        brokers.activate(quorum.image(), now);
+        let permits = Permits::new(permits::LEASE_MS, 1, now);
+        let upkeep = Upkeep::new(&settings.config.elections, now);
         let mut task =
             Self { quorum, settings, brokers, permits, upkeep, publisher, cleaned: Instant::now() };
         task.publisher.publish(task.quorum.image());
@@ -120,12 +124,15 @@ impl Task {
         let known = |voter: &Voter| VoterState { id: voter.id, caught_up: voter.id == leader };
         let voters: Vec<VoterState> = self.quorum.status().voters.iter().map(known).collect();
         let view = View::new(self.quorum.image(), &self.settings.config);
-        self.permits.ask(&view, &voters, node, now_ms())
+        self.permits.ask(&view, &voters, node, clock::monotonic_ms())
     }
 
     /// Does what is due without being asked.
     fn run_upkeep(&mut self) -> Result<(), QuorumError> {
-        let now = now_ms();
+        let now = clock::monotonic_ms();
+        if now < self.upkeep.next_due(&self.brokers) {
+            return Ok(());
+        }
         let view = View::new(self.quorum.image(), &self.settings.config);
         let records = self.upkeep.run(&view, &mut self.brokers, now);
         if records.is_empty() {
@@ -137,8 +144,7 @@ impl Task {
 
     /// How long to wait for messages.
     fn patience(&self) -> Duration {
-        let now = now_ms();
-        let due = self.upkeep.next_due(&self.brokers, now).saturating_sub(now);
+        let due = self.upkeep.next_due(&self.brokers).saturating_sub(clock::monotonic_ms());
         Duration::from_millis(u64::try_from(due).unwrap_or_default()).min(HOUSEKEEPING)
     }
 
@@ -151,38 +157,36 @@ impl Task {
     /// Runs jobs until it is told to stop, nobody is left to ask, or the log fails.
     pub(super) fn run(mut self, messages: &Receiver<Message>) {
         loop {
-            let mut stop = None;
-            match messages.recv_timeout(self.patience()) {
+            let (done, asked) = match messages.recv_timeout(self.patience()) {
                 Ok(first) => match self.run_batch(first, messages) {
-                    Ok(asked) => stop = asked,
-                    Err(error) => {
-                        tracing::error!(%error, "metadata log failed, the controller stops");
-                        return;
-                    }
+                    Ok(asked) => (Ok(()), asked),
+                    Err(error) => (Err(error), None),
                 },
-                Err(RecvTimeoutError::Timeout) => {
-                    if let Err(error) = self.commit().and_then(|()| self.run_upkeep()) {
-                        tracing::error!(%error, "metadata log failed, the controller stops");
-                        return;
-                    }
+                Err(RecvTimeoutError::Timeout) => (self.commit(), None),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let nobody: Stop = Box::new(|_| ());
+                    (Ok(()), Some(nobody))
                 }
-                Err(RecvTimeoutError::Disconnected) => stop = Some(Box::new(|_| ())),
+            };
+            // What has arrived counts before anybody is found to be silent.
+            if let Err(error) = done.and_then(|()| self.run_upkeep()) {
+                tracing::error!(%error, "metadata log failed, the controller stops");
+                return;
             }
             self.keep_house();
-            if let Some(done) = stop {
-                done(self.quorum.close(now_ms()).map_err(ControllerError::from));
+            if let Some(stopped) = asked {
+                stopped(self.quorum.close(now_ms()).map_err(ControllerError::from));
                 return;
             }
         }
     }
 
     /// Runs everything that waits, commits, and answers.
-    #[expect(clippy::type_complexity, reason = "the callback of a stop is passed through")]
     fn run_batch(
         &mut self,
         first: Message,
         messages: &Receiver<Message>,
-    ) -> Result<Option<Box<dyn FnOnce(Result<(), ControllerError>) + Send>>, QuorumError> {
+    ) -> Result<Option<Stop>, QuorumError> {
         let mut answers = Vec::new();
         let mut next = Some(first);
         let mut stop = None;

@@ -34,10 +34,10 @@ impl Upkeep {
         }
     }
 
-    /// When to look again, if nothing else happens.
-    pub(crate) fn next_due(&self, brokers: &Brokers, now: i64) -> i64 {
+    /// When something is due.
+    pub(crate) fn next_due(&self, brokers: &Brokers) -> i64 {
         let rebalance = self.rebalance_every_ms.map(|_| self.rebalance_at);
-        let due = [brokers.next_look(now), rebalance, Some(self.unclean_at)];
+        let due = [brokers.next_look(), rebalance, Some(self.unclean_at)];
         due.into_iter().flatten().min().unwrap_or(i64::MAX)
     }
 
@@ -45,9 +45,9 @@ impl Upkeep {
     pub(crate) fn run(&mut self, view: &View<'_>, brokers: &mut Brokers, now: i64) -> Vec<MetadataRecord> {
         let mut draft = Draft::new(view.image);
         for (id, epoch) in brokers.take_expired(now) {
-            let image = draft.image().clone();
             // Who registered anew or was removed meanwhile is not concerned.
-            if let Ok(fenced) = registration::fence_broker(&view.over(&image), id, epoch) {
+            let fenced = registration::fence_broker(&view.over(draft.image()), id, epoch);
+            if let Ok(fenced) = fenced {
                 tracing::warn!(broker = id, epoch, "broker is fenced: its session is over");
                 draft.push(fenced.records);
             }
@@ -66,8 +66,7 @@ impl Upkeep {
 
 /// Whether there may be more to do at once.
 fn step(view: &View<'_>, draft: &mut Draft, elections: impl Fn(&View<'_>) -> Vec<MetadataRecord>) -> bool {
-    let image = draft.image().clone();
-    let records = elections(&view.over(&image));
+    let records = elections(&view.over(draft.image()));
     let full = records.len() >= elections::MAX_AT_ONCE;
     draft.push(records);
     full

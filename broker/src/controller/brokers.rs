@@ -153,15 +153,17 @@ impl Brokers {
         session.expires && session.contact_ms.saturating_add(self.session_timeout_ms) < now
     }
 
-    /// Looks come several times in a session; if a quarter of one passed without, the controller stood still.
+    /// Looks come several times in a session; if a quarter of one passed without, the controller stood still. What is usual
+    /// between two looks counts even then, so that a controller that is slow for ever fences in the end.
     fn forgive_standstill(&mut self, now: i64) {
         let since = now.saturating_sub(self.looked_ms.unwrap_or(now));
         self.looked_ms = Some(now);
         if since <= self.session_timeout_ms / 4 {
             return;
         }
+        let still = since.saturating_sub(self.session_timeout_ms / 8);
         for session in self.sessions.values_mut() {
-            session.contact_ms = session.contact_ms.saturating_add(since).min(now);
+            session.contact_ms = session.contact_ms.saturating_add(still).min(now);
         }
     }
 

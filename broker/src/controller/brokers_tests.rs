@@ -21,6 +21,8 @@ pub(super) struct Controller {
     pub(super) config: Config,
     pub(super) now: i64,
     pub(super) next_offset: i64,
+    /// What is broken on purpose: says whether a record of a decision is written.
+    pub(super) keeps: fn(&MetadataRecord, &[MetadataRecord]) -> bool,
 }
 
 impl Controller {
@@ -31,7 +33,7 @@ impl Controller {
         let mut brokers = Brokers::new(9000);
         brokers.activate(&image, 0);
         let upkeep = Upkeep::new(&config.elections, 0);
-        Self { image, brokers, upkeep, config, now: 0, next_offset: 1000 }
+        Self { image, brokers, upkeep, config, now: 0, next_offset: 1000, keeps: |_, _| true }
     }
 
     /// Finalises eligible leader replicas.
@@ -42,7 +44,8 @@ impl Controller {
     }
 
     pub(super) fn write(&mut self, records: &[MetadataRecord]) {
-        apply(&mut self.image, records);
+        let kept: Vec<_> = records.iter().filter(|it| (self.keeps)(it, records)).cloned().collect();
+        apply(&mut self.image, &kept);
         self.next_offset += i64::try_from(records.len()).expect("few");
     }
 
@@ -419,7 +422,6 @@ fn replicas_below_min_isr_stay_eligible_until_they_stop_uncleanly() {
     assert_eq!(controller.state(1).0, NO_LEADER, "3 may lack acked records");
     controller.unfence(2);
     assert_eq!(controller.state(1), (2, vec![2], vec![1]));
-    controller.image.broker(1).expect("registered");
     let mut one = registration(1, 2);
     one.previous_epoch = -1;
     controller.brokers.end(1);
@@ -532,4 +534,33 @@ fn where_configured_for_all_any_replica_leads_before_nobody_does() {
         controller.fence(1);
         assert_eq!(controller.state(1).0, leader);
     }
+}
+
+#[test]
+fn a_feature_is_raised_when_all_nodes_serve_the_level() {
+    use ottla_wire::messages::UpdateFeaturesRequest;
+    use ottla_wire::messages::update_features_request::FeatureUpdateKey;
+    let mut controller = Controller::new(&[1], &[]);
+    let level: FeatureLevelRecord =
+        FeatureLevelRecord { name: "metadata.version".into(), feature_level: 25, ..Default::default() };
+    controller.write(&[level.into()]);
+    let mut old = registration(2, 1).request("cluster".into());
+    old.features.iter_mut().for_each(|feature| feature.max_supported_version = 28);
+    controller.register(&old).expect("serves what is finalised");
+    let raise = |controller: &Controller, level: i16| {
+        let update = FeatureUpdateKey {
+            feature: "metadata.version".into(),
+            max_version_level: level,
+            upgrade_type: 1,
+            ..Default::default()
+        };
+        let request = UpdateFeaturesRequest { feature_updates: vec![update], ..Default::default() };
+        let decision = super::features::update_features(&controller.image, &request, 1, &controller.config);
+        let code = ErrorCode::try_from(decision.response.error_code).expect("a code");
+        (code, decision.response.error_message.unwrap_or_default().to_string())
+    };
+    assert_eq!(raise(&controller, 28).0, ErrorCode::None);
+    let (code, message) = raise(&controller, 29);
+    assert_eq!(code, ErrorCode::InvalidUpdateVersion);
+    assert!(message.contains("Broker 2 only supports levels 7 to 28."), "{message}");
 }

@@ -1,6 +1,6 @@
 //! UpdateFeatures: which levels may be finalised, up and down (KIP-584, KIP-778, KIP-1022).
 
-use ottla_quorum::image::MetadataImage;
+use ottla_quorum::image::{FeatureRange, MetadataImage};
 use ottla_quorum::{MetadataRecord, MetadataVersion, features};
 use ottla_wire::messages::update_features_request::FeatureUpdateKey;
 use ottla_wire::messages::update_features_response::UpdatableFeatureResult;
@@ -102,6 +102,9 @@ fn check(
     if let Some(reason) = not_served(name, level) {
         return invalid(&reason);
     }
+    if let Some(reason) = not_served_by_all(image, name, level) {
+        return invalid(&reason);
+    }
     if level < current && upgrade == UpgradeType::Upgrade {
         return invalid("It is a downgrade, which neither safe nor unsafe downgrade was given for.");
     }
@@ -128,6 +131,23 @@ fn not_served(name: &str, level: i16) -> Option<String> {
         Some(feature) => Some(format!("This broker supports levels {} to {}.", feature.min, feature.max)),
         None => Some("This broker does not know the feature.".to_owned()),
     }
+}
+
+/// Every node of the cluster must serve the level; one that does not name a feature serves level 0 of it.
+fn not_served_by_all(image: &MetadataImage, name: &str, level: i16) -> Option<String> {
+    let reason =
+        |kind: &str, id: i32, ranges: &[FeatureRange]| match ranges.iter().find(|range| &*range.name == name)
+        {
+            Some(range) if (range.min..=range.max).contains(&level) => None,
+            Some(range) => Some(format!("{kind} {id} only supports levels {} to {}.", range.min, range.max)),
+            None if level == 0 => None,
+            None => Some(format!("{kind} {id} does not support this feature.")),
+        };
+    let mut controllers = image.cluster.controllers.values();
+    let mut brokers = image.cluster.brokers.values();
+    controllers
+        .find_map(|node| reason("Controller", node.id, &node.features))
+        .or_else(|| brokers.find_map(|node| reason("Broker", node.id, &node.features)))
 }
 
 /// A level may be left only if nothing in the metadata needs it.

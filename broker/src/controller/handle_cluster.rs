@@ -6,9 +6,10 @@ use ottla_wire::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionReassignmentsRequest,
     AlterPartitionReassignmentsResponse, AlterPartitionRequest, AlterPartitionResponse,
     AssignReplicasToDirsRequest, AssignReplicasToDirsResponse, BrokerHeartbeatRequest,
-    BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse, ElectLeadersRequest,
-    ElectLeadersResponse, ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
-    UnregisterBrokerRequest, UnregisterBrokerResponse,
+    BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
+    ControllerRegistrationRequest, ControllerRegistrationResponse, ElectLeadersRequest, ElectLeadersResponse,
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, UnregisterBrokerRequest,
+    UnregisterBrokerResponse,
 };
 use ottla_wire::{ErrorCode, Str, Uuid};
 
@@ -18,8 +19,8 @@ use super::registration::{self, BrokerRegistration};
 use super::task::Task;
 use super::view::View;
 use super::{
-    ControllerError, Decision, Placement, ProducerIdBlock, TopicError, alter_partition, directories,
-    elections, heartbeat, producer_ids, reassignment,
+    ControllerError, Decision, Placement, ProducerIdBlock, TopicError, alter_partition,
+    controller_registration, directories, elections, heartbeat, producer_ids, reassignment,
 };
 use crate::clock;
 
@@ -54,6 +55,25 @@ impl ControllerHandle {
             Ok(task.write_all(decision)?)
         });
         result.await.unwrap_or_else(|error| heartbeat::refuse(error.code()))
+    }
+
+    /// ControllerRegistration.
+    pub async fn controller_registration(
+        &self,
+        request: ControllerRegistrationRequest,
+    ) -> ControllerRegistrationResponse {
+        let result = self.ask(move |task| {
+            let decision = controller_registration::register(task.image(), &request)?;
+            Ok(task.write(decision)?)
+        });
+        match result.await {
+            Ok(()) => ControllerRegistrationResponse::default(),
+            Err(error) => ControllerRegistrationResponse {
+                error_code: error.code().code(),
+                error_message: Some(Str::from(error.to_string())),
+                ..Default::default()
+            },
+        }
     }
 
     /// UnregisterBroker.

@@ -207,6 +207,9 @@ async fn other_brokers_register_beat_and_get_what_they_ask_for() {
     assert!(handle.list_partition_reassignments(&Default::default()).topics.is_empty());
     let nothing = AssignReplicasToDirsRequest { broker_id: 2, broker_epoch: epoch, ..Default::default() };
     assert_eq!(handle.assign_replicas_to_dirs(nothing).await.error_code, 0);
+    let controller = ControllerRegistrationRequest { controller_id: 2, ..Default::default() };
+    assert_eq!(handle.controller_registration(controller).await.error_code, 0);
+    assert!(handle.image().cluster.controllers.contains_key(&2));
     handle.broker_gone(2, epoch).await.expect("registered");
     assert!(handle.image().active_broker(2).is_none());
     let gone = UnregisterBrokerRequest { broker_id: 2, ..Default::default() };

@@ -10,6 +10,7 @@
 mod alter_partition;
 mod brokers;
 mod configs;
+mod controller_registration;
 mod describe;
 mod directories;
 mod draft;

@@ -103,7 +103,7 @@ fn case(line: &str) -> Case<'_> {
         _ => Election::Unclean,
     };
     let topic = TopicImage { id: topic_id, name: "t".into(), partitions: Default::default() };
-    let rules = Rules { min_isr, unclean: false };
+    let rules = Rules { configured_min_isr: min_isr, min_isr, unclean: false };
     Case { image, topic, partition, rules, election, change: change.clone(), record }
 }
 

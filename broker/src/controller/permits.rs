@@ -4,7 +4,7 @@
 //! quorum keeps its majority. Permits are short-lived and, unless told otherwise, one at a time: while a node that had
 //! one is away, lapsed or not, nobody else gets one, and a controller that has just become active grants none as long as
 //! one of its predecessor could still be used. Nothing is written down: what a node that left in order looks like is in
-//! the image.
+//! the image. So a broker that left for good is away until it is unregistered.
 //!
 //! Where waiting would not help (as many replicas needed as there are, a quorum of one or two) a stop is granted while
 //! everything is whole, and the answer says what it costs.
@@ -209,7 +209,7 @@ impl World<'_> {
                 if !partition.isr.contains(&node) {
                     continue;
                 }
-                let wanted = *min_isr.get_or_insert_with(|| self.view.rules(topic).min_isr);
+                let wanted = *min_isr.get_or_insert_with(|| self.view.rules(topic).configured_min_isr);
                 let min_isr = wanted.min(partition.replicas.len());
                 let stays = |id: &&i32| **id != node && !away.contains(*id);
                 let in_sync: Vec<i32> = partition.isr.iter().filter(stays).copied().collect();

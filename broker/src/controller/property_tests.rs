@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_quorum::image::{LeaderRecoveryState, MetadataImage, NO_LEADER, PartitionImage};
+use ottla_quorum::MetadataRecord;
+use ottla_quorum::image::{LeaderRecoveryState, MetadataImage, NO_LEADER, PartitionImage, TopicImage};
 use ottla_wire::Uuid;
 use ottla_wire::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
 use ottla_wire::messages::alter_partition_request::{BrokerState, PartitionData, TopicData};
@@ -19,7 +20,8 @@ use ottla_wire::messages::{
 };
 
 use super::brokers_tests::{Controller, elr_feature};
-use super::tests::{registration, uuid};
+use super::permits::{Permits, Verdict};
+use super::tests::{apply, registration, uuid};
 use super::topics::{self, Context};
 use super::view::View;
 use super::{alter_partition, configs, elections, reassignment, registration as decisions};
@@ -72,6 +74,17 @@ struct Truth {
 
 type Id = (Uuid, i32);
 
+/// A rule that is broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Break {
+    /// A broker that was not stopped in order is taken for one that was.
+    UncleanStops,
+    /// Another `min.insync.replicas` leaves the ELR as it is.
+    ClearedElr,
+    /// Who is fenced goes on leading.
+    Fencing,
+}
+
 #[derive(Default)]
 struct Counts {
     elections: usize,
@@ -88,6 +101,7 @@ struct World {
     lots: Lots,
     controller: Controller,
     keeps_elr: bool,
+    broken: Option<Break>,
     incarnation: u8,
     topics: u8,
     truth: BTreeMap<Id, Truth>,
@@ -95,7 +109,7 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, broken: Option<Break>) -> Self {
         let mut lots = Lots(seed);
         let keeps_elr = !lots.one_in(3);
         let min_isr = ["1", "2", "2", "3"][lots.below(4)];
@@ -110,8 +124,20 @@ impl World {
         if keeps_elr {
             controller = controller.with_elr();
         }
+        match broken {
+            Some(Break::ClearedElr) => {
+                controller.keeps = |record, _| !matches!(record, MetadataRecord::ClearElr(_));
+            }
+            Some(Break::Fencing) => {
+                controller.keeps = |record, all| {
+                    let change = matches!(record, MetadataRecord::PartitionChange(_));
+                    !change || !all.iter().any(is_fence_record)
+                };
+            }
+            Some(Break::UncleanStops) | None => {}
+        }
         let (truth, counts) = Default::default();
-        Self { lots, controller, keeps_elr, incarnation: 1, topics: 0, truth, counts }
+        Self { lots, controller, keeps_elr, broken, incarnation: 1, topics: 0, truth, counts }
     }
 
     fn step(&mut self) {
@@ -165,7 +191,8 @@ impl World {
         let clean = self.lots.one_in(2);
         self.incarnation = self.incarnation.wrapping_add(1);
         let mut broker = registration(id, self.incarnation);
-        broker.previous_epoch = if clean { self.controller.epoch(id) } else { -1 };
+        let taken_for_clean = clean || self.broken == Some(Break::UncleanStops);
+        broker.previous_epoch = if taken_for_clean { self.controller.epoch(id) } else { -1 };
         broker.log_dirs.push(second_directory(id));
         let mut request = broker.request(self.controller.image.cluster_id.clone());
         if self.keeps_elr {
@@ -383,6 +410,31 @@ impl World {
         if self.lots.one_in(20) {
             self.check_snapshot();
         }
+        if self.lots.one_in(10) {
+            let node = 1 + i32::try_from(self.lots.below(6)).expect("small");
+            self.check_permit(node);
+        }
+    }
+
+    /// Where a permit costs nothing, no partition that had enough in sync has too few when its holder is gone.
+    fn check_permit(&self, node: i32) {
+        let image = &self.controller.image;
+        let view = View::new(image, &self.controller.config);
+        let verdict = Permits::new(1000, 9, 0).ask(&view, &[], node, 5000);
+        let Verdict::Granted { cost, .. } = verdict else { return };
+        let gone = decisions::fence_broker(&view, node, self.controller.epoch(node)).expect("registered");
+        let mut after = image.clone();
+        apply(&mut after, &gone.records);
+        for topic in image.topics.iter() {
+            for (index, partition) in &topic.partitions {
+                let enough = min_isr(&view, topic, partition);
+                let later = after.partition(&topic.name, *index).expect("still there");
+                let left = later.isr.iter().filter(|id| **id != node).count();
+                let told = cost.partitions.contains(&(topic.name.clone(), *index));
+                let had_enough = partition.isr.len() >= enough;
+                assert!(!had_enough || left >= enough || told, "{node} may stop: {partition:?}");
+            }
+        }
     }
 
     fn check_partition(&self, view: &View<'_>, name: &str, partition: &PartitionImage) {
@@ -421,10 +473,12 @@ impl World {
 }
 
 /// As the leader counts it.
-fn min_isr(view: &View<'_>, topic: &ottla_quorum::image::TopicImage, partition: &PartitionImage) -> usize {
-    let mut alone = topic.clone();
-    alone.partitions = BTreeMap::from([(0, std::sync::Arc::new(partition.clone()))]);
-    view.rules(&alone).min_isr
+fn min_isr(view: &View<'_>, topic: &TopicImage, partition: &PartitionImage) -> usize {
+    view.rules(topic).configured_min_isr.min(partition.replicas.len())
+}
+
+fn is_fence_record(record: &MetadataRecord) -> bool {
+    matches!(record, MetadataRecord::BrokerRegistrationChange(change) if change.fenced == 1)
 }
 
 fn second_directory(id: i32) -> Uuid {
@@ -463,6 +517,25 @@ fn check_change(
     counts.shrinks += usize::from(partition.isr.len() < earlier.isr.len());
 }
 
+/// One life of a cluster; panics where something does not hold.
+fn live(seed: u64, broken: Option<Break>) -> Counts {
+    let mut world = World::new(seed, broken);
+    for _ in 0..STEPS {
+        world.step();
+    }
+    world.counts
+}
+
+#[test]
+fn a_rule_that_is_broken_is_found_out() {
+    for broken in [Break::UncleanStops, Break::ClearedElr, Break::Fencing] {
+        let fails = |seed: &u64| std::panic::catch_unwind(|| live(*seed, Some(broken))).is_err();
+        let found = (0..1000).find(fails);
+        println!("{broken:?}: found by seed {found:?}");
+        assert!(found.is_some(), "nobody notices: {broken:?}");
+    }
+}
+
 #[test]
 fn whatever_happens_no_replica_leads_that_may_lack_acked_records() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -472,13 +545,7 @@ fn whatever_happens_no_replica_leads_that_may_lack_acked_records() {
     };
     let mut sum = [0; 8];
     for seed in seeds.clone() {
-        let result = std::panic::catch_unwind(|| {
-            let mut world = World::new(seed);
-            for _ in 0..STEPS {
-                world.step();
-            }
-            world.counts
-        });
+        let result = std::panic::catch_unwind(|| live(seed, None));
         let Ok(it) = result else { panic!("failed; replay with OTTLA_CONTROLLER_SEED={seed}") };
         let counts = [
             it.elections,

@@ -1,19 +1,17 @@
-//! Registration of brokers and controllers (KIP-631), and its end.
+//! Registration of brokers (KIP-631), and its end.
 
 use std::collections::BTreeSet;
 
-use ottla_quorum::image::{BrokerImage, Endpoint, MetadataImage, directory_id};
+use ottla_quorum::image::{BrokerImage, Endpoint, MetadataImage};
 use ottla_quorum::{MetadataRecord, MetadataVersion, features};
 use ottla_wire::messages::{BrokerRegistrationRequest, broker_registration_request};
 use ottla_wire::records::metadata::{
-    BrokerRegistrationChangeRecord, RegisterBrokerRecord, RegisterControllerRecord, UnregisterBrokerRecord,
-    register_broker_record, register_controller_record,
+    BrokerRegistrationChangeRecord, RegisterBrokerRecord, UnregisterBrokerRecord, register_broker_record,
 };
 use ottla_wire::{ErrorCode, Str, Uuid};
 
 use super::brokers::Brokers;
 use super::draft::Draft;
-use super::settings::ControllerSettings;
 use super::view::View;
 use super::{ControllerError, Decision, leadership};
 use crate::config::Listener;
@@ -160,7 +158,6 @@ fn check_directories(
 /// The first hundred ids have or may get a meaning of their own.
 fn is_reserved(directory: &Uuid) -> bool {
     matches!(directory.as_bytes(), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last] if *last < 100)
-        || *directory == directory_id::LOST
 }
 
 /// The broker must serve everything that is finalised.
@@ -265,41 +262,6 @@ pub(crate) fn unregister_broker(
     Ok(Decision { records: draft.into_records(), response: () })
 }
 
-/// Registers this controller, at levels that know of it.
-pub(crate) fn register_controller(image: &MetadataImage, settings: &ControllerSettings) -> Decision<()> {
-    if !image.metadata_version().is_some_and(|level| level.has_controller_registration()) {
-        return Decision::answer(());
-    }
-    let record = RegisterControllerRecord {
-        controller_id: settings.config.node_id,
-        incarnation_id: settings.identity.incarnation_id,
-        zk_migration_ready: false,
-        end_points: settings
-            .config
-            .advertised_controller_listeners
-            .iter()
-            .map(endpoint)
-            .map(|endpoint| register_controller_record::ControllerEndpoint {
-                name: endpoint.name,
-                host: endpoint.host,
-                port: endpoint.port,
-                security_protocol: endpoint.security_protocol,
-                ..Default::default()
-            })
-            .collect(),
-        features: features::advertised()
-            .map(|feature| register_controller_record::ControllerFeature {
-                name: Str::from(feature.name),
-                min_supported_version: feature.min,
-                max_supported_version: feature.max,
-                ..Default::default()
-            })
-            .collect(),
-        ..Default::default()
-    };
-    Decision { records: vec![MetadataRecord::RegisterController(record)], response: () }
-}
-
 fn check_epoch(image: &MetadataImage, id: i32, epoch: i64) -> Result<&BrokerImage, ControllerError> {
     let broker = image.broker(id).ok_or(refused(ErrorCode::BrokerIdNotRegistered))?;
     if broker.epoch != epoch {
@@ -323,7 +285,8 @@ fn refused(code: ErrorCode) -> ControllerError {
     ControllerError::Refused(code)
 }
 
-fn endpoint(listener: &Listener) -> Endpoint {
+/// A listener as it is registered.
+pub(super) fn endpoint(listener: &Listener) -> Endpoint {
     Endpoint {
         name: Str::from(listener.name.as_str()),
         host: Str::from(listener.host.as_str()),

@@ -13,7 +13,7 @@ use super::permits::{self, Permits, Verdict, VoterState};
 use super::settings::ControllerSettings;
 use super::upkeep::Upkeep;
 use super::view::View;
-use super::{ControllerError, Decision, registration};
+use super::{ControllerError, Decision, controller_registration};
 use crate::clock;
 
 /// Jobs that share a sync at most.
@@ -81,8 +81,11 @@ impl Task {
         let mut task =
             Self { quorum, settings, brokers, permits, upkeep, publisher, cleaned: Instant::now() };
         task.publisher.publish(task.quorum.image());
-        let registered = registration::register_controller(task.image(), &task.settings);
-        task.write(registered)?;
+        let request = controller_registration::request(&task.settings);
+        // Older levels know of no registration.
+        if let Ok(registered) = controller_registration::register(task.image(), &request) {
+            task.write(registered)?;
+        }
         Ok(task)
     }
 

@@ -22,7 +22,9 @@ pub(crate) struct View<'a> {
 /// What a topic's configs say about its leaders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rules {
-    /// `min.insync.replicas`, and no more than the topic has replicas.
+    /// `min.insync.replicas`.
+    pub(crate) configured_min_isr: usize,
+    /// The same, and no more than the topic's first partition has replicas: what Kafka's controller goes by.
     pub(crate) min_isr: usize,
     /// `unclean.leader.election.enable`.
     pub(crate) unclean: bool,
@@ -54,7 +56,7 @@ impl<'a> View<'a> {
         self.image.features.level(features::ELIGIBLE_LEADER_REPLICAS) > 0
     }
 
-    /// What holds for the topic's partitions. Its first partition says how many replicas it has, as in Kafka.
+    /// What holds for the topic's partitions.
     pub(crate) fn rules(&self, topic: &TopicImage) -> Rules {
         let own = self.image.configs.topic(&topic.name);
         let layers =
@@ -62,8 +64,10 @@ impl<'a> View<'a> {
         let value = |key| topic_value(key, &layers, &*own);
         let configured = value("min.insync.replicas").and_then(|text| text.trim().parse().ok()).unwrap_or(1);
         let replicas = topic.partitions.values().next().map_or(1, |partition| partition.replicas.len());
-        let unclean = value("unclean.leader.election.enable").is_some_and(|text| text.trim() == "true");
-        Rules { min_isr: usize::min(configured, replicas), unclean }
+        let unclean = value("unclean.leader.election.enable")
+            .is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
+        let min_isr = usize::min(configured, replicas);
+        Rules { configured_min_isr: configured, min_isr, unclean }
     }
 
     /// The broker's registration, if it has this epoch.

@@ -97,6 +97,56 @@ fn a_partition_change_bumps_epochs() {
 }
 
 #[test]
+fn other_replicas_need_other_directories_except_where_nobody_ever_named_any() {
+    let moved = |replicas: &[i32], directories: Option<Vec<Uuid>>| -> MetadataRecord {
+        PartitionChangeRecord {
+            partition_id: 0,
+            topic_id: id(1),
+            replicas: Some(replicas.to_vec()),
+            directories,
+            ..Default::default()
+        }
+        .into()
+    };
+    let directories =
+        |image: &MetadataImage| image.partition("topic-1", 0).expect("there").directories.clone();
+    let named = applied(&[topic(1), partition(1, 0, &[1, 2])]);
+    let mut image = named.clone();
+    assert!(matches!(image.apply(&moved(&[3], None)), Err(ApplyError::Directories { .. })));
+    assert_eq!(image, named);
+    image.apply(&moved(&[2, 1], None)).expect("as many");
+    assert_eq!(directories(&image), [id(1), id(2)], "as the record says, in Kafka too");
+    image.apply(&moved(&[3], Some(vec![id(3)]))).expect("fits");
+    assert_eq!(directories(&image), [id(3)]);
+    let migrating = vec![directory_id::MIGRATING; 3];
+    image.apply(&moved(&[1, 2, 3], Some(migrating.clone()))).expect("fits");
+    assert_eq!(directories(&image), migrating);
+    image.apply(&moved(&[1], None)).expect("no directory was ever named");
+    assert_eq!(directories(&image), [directory_id::MIGRATING]);
+}
+
+#[test]
+fn a_directory_is_online_if_the_broker_registered_it_or_it_is_none_in_particular() {
+    let broker = |log_dirs: Vec<Uuid>, cordoned: Option<Vec<Uuid>>| {
+        let record = RegisterBrokerRecord {
+            broker_id: 1,
+            log_dirs,
+            cordoned_log_dirs: cordoned,
+            ..Default::default()
+        };
+        (**applied(&[record.into()]).broker(1).expect("registered")).clone()
+    };
+    let one = broker(vec![id(1)], None);
+    assert!(one.has_online(id(1)) && !one.has_online(id(2)));
+    assert!(one.has_online(directory_id::UNASSIGNED) && one.has_online(directory_id::MIGRATING));
+    assert!(!one.has_online(directory_id::LOST));
+    assert!(broker(Vec::new(), None).has_online(id(1)), "from before directories had ids");
+    assert!(one.takes_partitions() && broker(vec![id(1)], Some(Vec::new())).takes_partitions());
+    assert!(broker(vec![id(1), id(2)], Some(vec![id(1)])).takes_partitions());
+    assert!(!broker(vec![id(1), id(2)], Some(vec![id(2), id(1)])).takes_partitions());
+}
+
+#[test]
 fn a_removed_topic_takes_its_configs_along() {
     let image = applied(&[
         topic(1),

@@ -1,11 +1,11 @@
 //! The active controller of this node and the handle by which the broker asks it.
 //!
 //! One thread owns the quorum ([`ottla_quorum::Quorum`]) and with it the truth; requests are jobs in its queue. A
-//! decision is a function of the image, the request, the time and fresh ids to records and a response
-//! (`Decision`): `topics`, `configs`, `registration`, `heartbeat`, `elections`, `producer_ids` and others. What is known
-//! of brokers and not written down is in `brokers`; `upkeep` is what the controller does by itself. The thread appends the records of all jobs that
-//! are waiting, syncs once, publishes the image, and only then answers. The rest of the broker reads the image that
-//! was published last.
+//! decision is a function of the image, the request, the time and fresh ids to records and a response (`Decision`):
+//! `topics`, `configs`, `registration`, `heartbeat`, `alter_partition`, `reassignment`, `elections` and others. What is
+//! known of brokers and not written down is in `brokers`; `upkeep` is what the controller does by itself. The thread
+//! appends the records of all jobs that are waiting, syncs once, publishes the image, and only then answers. The rest of
+//! the broker reads the image that was published last.
 
 mod alter_partition;
 mod brokers;

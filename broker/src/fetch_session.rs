@@ -2,7 +2,8 @@
 //!
 //! Pure: the time is a parameter, ids come from a seed. A session's epoch goes up by one with every request; an
 //! answer lists only the partitions with news. At most `slots` sessions; a full cache gives its slot to a new session
-//! only when one has been silent, or has lived and is smaller, for two minutes.
+//! only when one has been silent, or has lived and is smaller, for two minutes. A follower's takes that of a consumer at
+//! once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub struct Wanted {
     pub offset: i64,
     /// The epoch of the last record that the client has, -1 if it does not say.
     pub last_fetched_epoch: i32,
+    /// Where a replica's log starts, -1 from others.
+    pub log_start: i64,
     /// At most so many bytes.
     pub max_bytes: i32,
 }
@@ -71,9 +74,12 @@ impl Cached {
         let moved =
             self.high_watermark != data.high_watermark || self.log_start_offset != data.log_start_offset;
         let failed = data.error_code != 0;
-        self.high_watermark = if failed { -1 } else { data.high_watermark };
+        let diverges = data.diverging_epoch.end_offset >= 0;
+        // Who was told of an error, or that it has to truncate, has taken in nothing else.
+        self.high_watermark = if failed || diverges { -1 } else { data.high_watermark };
         self.log_start_offset = data.log_start_offset;
-        has_records || moved || failed || data.diverging_epoch.end_offset >= 0
+        let elsewhere = data.preferred_read_replica >= 0;
+        has_records || moved || failed || elsewhere || diverges
     }
 }
 
@@ -81,6 +87,7 @@ impl Cached {
 #[derive(Debug)]
 struct Session {
     by_id: bool,
+    of_replica: bool,
     epoch: i32,
     next_place: u64,
     places: HashMap<PartitionKey, u64>,
@@ -90,9 +97,10 @@ struct Session {
 }
 
 impl Session {
-    fn new(by_id: bool, wanted: Vec<Wanted>, now: Instant) -> Self {
+    fn new(by_id: bool, of_replica: bool, wanted: Vec<Wanted>, now: Instant) -> Self {
         let mut session = Self {
             by_id,
+            of_replica,
             epoch: 1,
             next_place: 0,
             places: HashMap::new(),
@@ -149,7 +157,10 @@ pub enum Context {
     /// Without a session.
     Sessionless,
     /// A full request that may open a session.
-    Full,
+    Full {
+        /// Whether a follower sent it.
+        of_replica: bool,
+    },
     /// The next request of a session.
     Incremental(i32, Arc<Slot>),
 }
@@ -158,9 +169,14 @@ impl Context {
     /// The session's id, 0 while there is none.
     pub(crate) fn id(&self) -> i32 {
         match self {
-            Self::Sessionless | Self::Full => 0,
+            Self::Sessionless | Self::Full { .. } => 0,
             Self::Incremental(id, _) => *id,
         }
+    }
+
+    /// The same for a request that a follower sent.
+    pub(crate) fn of_replica(self) -> Self {
+        if matches!(self, Self::Full { .. }) { Self::Full { of_replica: true } } else { self }
     }
 }
 
@@ -213,7 +229,8 @@ impl Sessions {
             if id != 0 {
                 self.cache.lock().sessions.remove(&id);
             }
-            let context = if epoch == FINAL { Context::Sessionless } else { Context::Full };
+            let context =
+                if epoch == FINAL { Context::Sessionless } else { Context::Full { of_replica: false } };
             return Ok((context, wanted));
         }
         let slot = self.cache.lock().sessions.get(&id).cloned().ok_or(ErrorCode::FetchSessionIdNotFound)?;
@@ -247,8 +264,8 @@ impl Sessions {
     ) -> (i32, Vec<(PartitionKey, PartitionData)>) {
         match context {
             Context::Sessionless => (0, answers),
-            Context::Full => {
-                let mut session = Session::new(by_id, wanted, now);
+            Context::Full { of_replica } => {
+                let mut session = Session::new(by_id, of_replica, wanted, now);
                 for (key, data) in &answers {
                     session.note(key, data);
                 }
@@ -265,7 +282,8 @@ impl Sessions {
     /// Gives the session a slot and an id; 0 if there is none for it.
     fn open(&self, session: Session, now: Instant) -> i32 {
         let mut cache = self.cache.lock();
-        if cache.sessions.len() >= self.slots && !cache.evict(session.partitions.len(), now) {
+        let rank = (session.of_replica, session.partitions.len());
+        if cache.sessions.len() >= self.slots && !cache.evict(rank, now) {
             return 0;
         }
         let id = cache.fresh_id();
@@ -275,17 +293,18 @@ impl Sessions {
 }
 
 impl Cache {
-    /// Frees a slot for a session of `size` partitions, if one may go.
-    fn evict(&mut self, size: usize, now: Instant) -> bool {
+    /// Frees a slot for a session of this rank (a follower's or not, partitions), if one may go.
+    fn evict(&mut self, rank: (bool, usize), now: Instant) -> bool {
         let age = |since: Instant| now.saturating_duration_since(since) > EVICTION;
         let rows = self.sessions.iter().filter_map(|(id, slot)| {
             // One that is in use right now is not silent.
             let session = slot.0.try_lock()?;
-            Some((*id, session.used, age(session.created), session.partitions.len()))
+            let displaceable = age(session.created) || (rank.0 && !session.of_replica);
+            Some((*id, session.used, displaceable, (session.of_replica, session.partitions.len())))
         });
         let rows: Vec<_> = rows.collect();
         let silent = rows.iter().filter(|row| age(row.1)).min_by_key(|row| row.1);
-        let smaller = rows.iter().filter(|row| row.2 && row.3 < size).min_by_key(|row| row.3);
+        let smaller = rows.iter().filter(|row| row.2 && row.3 < rank).min_by_key(|row| row.3);
         let Some((id, ..)) = silent.or(smaller) else { return false };
         self.sessions.remove(id);
         true

@@ -8,7 +8,14 @@ fn key(partition: i32) -> PartitionKey {
 }
 
 fn wanted(partition: i32, offset: i64) -> Wanted {
-    Wanted { key: key(partition), leader_epoch: -1, offset, last_fetched_epoch: -1, max_bytes: 1 << 20 }
+    Wanted {
+        key: key(partition),
+        leader_epoch: -1,
+        offset,
+        last_fetched_epoch: -1,
+        log_start: -1,
+        max_bytes: 1 << 20,
+    }
 }
 
 fn data(partition: i32, high_watermark: i64, bytes: &'static [u8]) -> PartitionData {
@@ -107,4 +114,20 @@ fn a_full_cache_gives_slots_of_the_silent_only() {
     let later = start + EVICTION + Duration::from_secs(1);
     let second = open(&sessions, later);
     assert!(second > 0 && second != first && sessions.len() == 1);
+}
+
+#[test]
+fn a_followers_session_takes_a_consumers_slot_and_not_the_other_way_round() {
+    let (sessions, now) = (Sessions::new(1, 7), Instant::now());
+    open(&sessions, now);
+    let full = |of_replica: bool| {
+        let (context, all) = sessions.begin((0, 0), false, vec![wanted(0, 0)], &[], now).unwrap();
+        let context = if of_replica { context.of_replica() } else { context };
+        sessions.finish(context, false, all, answers(&[(0, 5, b"")]), now).0
+    };
+    assert_eq!(full(false), 0, "a consumer waits until one is silent");
+    let id = full(true);
+    assert!(id > 0);
+    assert_eq!(full(false), 0);
+    assert!(sessions.begin((id, 1), false, vec![], &[], now).is_ok());
 }

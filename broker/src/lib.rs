@@ -16,6 +16,7 @@ pub mod group;
 pub mod net;
 pub mod partition;
 pub mod quota;
+pub mod replication;
 pub mod security;
 pub mod storage;
 pub mod telemetry;

@@ -1,7 +1,9 @@
-//! DeleteRecords (21): moves log starts up (KIP-107). The new starts are on disk before the answer.
+//! DeleteRecords (21): moves log starts up (KIP-107). The new starts are on disk here, and taken over by all replicas that
+//! live, before the answer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_log::Offset;
 use ottla_wire::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
@@ -25,6 +27,8 @@ pub async fn handle(
     request: DeleteRecordsRequest,
 ) -> DeleteRecordsResponse {
     // Of a partition that is named twice the last offset counts.
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let deadline = tokio::time::Instant::now() + timeout;
     let mut asked: BTreeMap<Str, BTreeMap<i32, i64>> = BTreeMap::new();
     for topic in request.topics.into_iter().filter(|topic| !topic.partitions.is_empty()) {
         let offsets = topic.partitions.iter().map(|partition| (partition.partition_index, partition.offset));
@@ -50,6 +54,15 @@ pub async fn handle(
         rows.filter(|row| row.error_code == 0)
             .for_each(|it| *it = row(it.partition_index, Err(ErrorCode::KafkaStorageError)));
     }
+    for topic in &mut topics {
+        for it in topic.partitions.iter_mut().filter(|it| it.error_code == 0) {
+            let start = Offset(it.low_watermark);
+            *it = row(
+                it.partition_index,
+                replicated(broker, &topic.name, it.partition_index, start, deadline).await,
+            );
+        }
+    }
     DeleteRecordsResponse { topics, ..Default::default() }
 }
 
@@ -70,6 +83,21 @@ fn delete(broker: &Broker, topic: &Str, index: i32, offset: i64) -> Result<Offse
     let partition = broker.find_partition(topic, index)?;
     let before = (offset != HIGH_WATERMARK).then_some(Offset(offset));
     partition.delete_records(before).map_err(|error| error.code())
+}
+
+/// Waits until no replica that lives has anything below `start`.
+async fn replicated(
+    broker: &Broker,
+    topic: &str,
+    index: i32,
+    start: Offset,
+    deadline: tokio::time::Instant,
+) -> Result<Offset, ErrorCode> {
+    let partition = broker.find_partition(topic, index)?;
+    match tokio::time::timeout_at(deadline, partition.wait_low_watermark(start)).await {
+        Ok(low) => low.map_err(|error| error.code()),
+        Err(_) => Err(ErrorCode::RequestTimedOut),
+    }
 }
 
 /// Writes the log starts down; whether it worked.

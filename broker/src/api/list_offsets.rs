@@ -35,6 +35,13 @@ mod special {
     }
 }
 
+/// The replica id of consumers.
+const CONSUMER: i32 = -1;
+/// The replica id of tools that look at any replica, up to its log end.
+const DEBUGGING_CONSUMER: i32 = -2;
+/// From this version on clients know OFFSET_NOT_AVAILABLE.
+const NOT_AVAILABLE_FROM: i16 = 5;
+
 /// What a client says that knows no leader epoch.
 const NO_EPOCH: i32 = -1;
 
@@ -50,10 +57,11 @@ pub async fn handle(
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
     let isolation = match (request.replica_id, request.isolation_level) {
-        (0.., _) => Isolation::LogEnd,
-        (_, 1) => Isolation::ReadCommitted,
-        _ => Isolation::ReadUncommitted,
+        (CONSUMER, 1) => Isolation::ReadCommitted,
+        (CONSUMER, _) => Isolation::ReadUncommitted,
+        _ => Isolation::LogEnd,
     };
+    let from_any = request.replica_id == DEBUGGING_CONSUMER;
     let repeated = repeated(&request);
     let is_known = matches!(request.isolation_level, 0 | 1);
     let mut topics: Vec<ListOffsetsTopicResponse> = Vec::with_capacity(request.topics.len());
@@ -63,7 +71,7 @@ pub async fn handle(
             let found = if !is_known || repeated.contains(&(topic.name.clone(), asked.partition_index)) {
                 Err(ErrorCode::InvalidRequest)
             } else {
-                look_up(broker, context, &topic.name, &asked, isolation).await
+                look_up(broker, context, &topic.name, &asked, isolation, from_any).await
             };
             // Older clients have no field for the epoch.
             let known = |(at, offset, epoch)| (at, offset, if context.api_version >= 4 { epoch } else { -1 });
@@ -108,6 +116,7 @@ async fn look_up(
     topic: &Str,
     asked: &ListOffsetsPartition,
     isolation: Isolation,
+    from_any: bool,
 ) -> Result<Found, ErrorCode> {
     if !broker.allows(context, Operation::Describe, Resource::Topic(topic)) {
         return Err(ErrorCode::TopicAuthorizationFailed);
@@ -120,19 +129,39 @@ async fn look_up(
     if asked.current_leader_epoch < NO_EPOCH {
         return Err(ErrorCode::FencedLeaderEpoch);
     }
-    partition.check_leader(asked.current_leader_epoch).map_err(|error| error.code())?;
+    let known = asked.current_leader_epoch;
+    let checked = if from_any { partition.check_replica(known) } else { partition.check_leader(known) };
+    checked.map_err(|error| error.code())?;
     let timestamp = asked.timestamp;
+    let unsettled = unsettled(&partition, context, isolation);
     match timestamp {
-        special::LATEST => Ok((-1, end_for(&partition, isolation), epoch(partition.last_epoch()))),
+        special::LATEST => {
+            unsettled?;
+            Ok((-1, end_for(&partition, isolation), epoch(partition.last_epoch())))
+        }
         special::EARLIEST | special::EARLIEST_LOCAL => Ok(earliest(&partition)),
         special::LATEST_TIERED | special::EARLIEST_PENDING_UPLOAD => Ok(NOTHING),
         _ => {
             // By time: reads index and log, from disk if need be.
             let search = move || by_time(&partition, timestamp, isolation);
             let found = blocking::disk_read(move || Ok(search())).await;
-            found.map_err(|_| ErrorCode::UnknownServerError)?.map_err(|error| error.code())
+            let found = found.map_err(|_| ErrorCode::UnknownServerError)?.map_err(|error| error.code())?;
+            // What is asked for may lie between here and where the last leader's high watermark was.
+            if found == NOTHING {
+                unsettled?;
+            }
+            Ok(found)
         }
     }
+}
+
+/// A new leader does not tell clients the end while that may be behind what the last one told (KIP-207).
+fn unsettled(partition: &Partition, context: &RequestContext, isolation: Isolation) -> Result<(), ErrorCode> {
+    if isolation == Isolation::LogEnd || partition.is_settled() {
+        return Ok(());
+    }
+    let is_known = context.api_version >= NOT_AVAILABLE_FROM;
+    Err(if is_known { ErrorCode::OffsetNotAvailable } else { ErrorCode::LeaderNotAvailable })
 }
 
 fn earliest(partition: &Partition) -> Found {

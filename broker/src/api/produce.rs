@@ -170,7 +170,8 @@ impl Production {
             else {
                 continue;
             };
-            let committed = target.wait_committed(Offset(appended.last_offset.0 + 1));
+            let end = Offset(appended.last_offset.0 + 1);
+            let committed = target.wait_committed_under(appended.leader_epoch, end);
             match tokio::time::timeout_at(self.deadline, committed).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => partition.outcome = Err(error.into()),
@@ -314,10 +315,8 @@ fn append(
         }
     };
     let all = acks == Some(RequiredAcks::All);
-    let committed =
-        |appended: &Appended, partition: &Arc<Partition>| partition.high_watermark() > appended.last_offset;
     let waiting = match (&outcome, &partition) {
-        (Ok(appended), Some(partition)) => all && !committed(appended, partition),
+        (Ok(appended), Some(partition)) => all && !partition.is_committed_alone(appended.last_offset),
         _ => false,
     };
     if let Err(failure) = &outcome {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use ottla_log::{Offset, Origin};
+use ottla_log::{LeaderEpoch, Offset, Origin};
 use ottla_quorum::image::{MetadataImage, PartitionImage};
 use ottla_wire::{Records, Uuid};
 use parking_lot::Mutex;
@@ -205,7 +205,7 @@ impl Coordinator {
         let (ready, stop) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
         let runner = Runner {
             partition: index,
-            log: Arc::new(PartitionLog(partition)),
+            log: Arc::new(PartitionLog::new(partition)),
             config: self.config,
             load_buffer_bytes: self.load_buffer_bytes,
             clock: self.clock,
@@ -250,34 +250,54 @@ fn deleted_topics(old: &MetadataImage, new: &MetadataImage) -> Vec<(Str, Uuid)> 
 
 /// A partition of this broker as the coordinator's log.
 #[derive(Debug)]
-struct PartitionLog(Arc<Partition>);
+struct PartitionLog {
+    partition: Arc<Partition>,
+    /// Under which the newest append was made: only under it is it known to be there.
+    epoch: AtomicI32,
+}
+
+impl PartitionLog {
+    fn new(partition: Arc<Partition>) -> Self {
+        let epoch = AtomicI32::new(partition.leadership().epoch);
+        Self { partition, epoch }
+    }
+}
 
 impl OffsetsLog for PartitionLog {
     fn append(&self, batch: Bytes) -> Result<i64, GroupError> {
-        let appended = self.0.append(batch, Origin::Coordinator, RequiredAcks::All, clock::now());
-        appended.map(|appended| appended.last_offset.0).map_err(|error| refused(&error))
+        let appended = self.partition.append(batch, Origin::Coordinator, RequiredAcks::All, clock::now());
+        let appended = appended.map_err(|error| refused(&error))?;
+        self.epoch.store(appended.leader_epoch.0, Ordering::Release);
+        Ok(appended.last_offset.0)
     }
 
     fn high_watermark(&self) -> i64 {
-        self.0.high_watermark().0
+        self.partition.high_watermark().0
     }
 
     fn wait_committed(&self, end: i64) -> impl Future<Output = Result<(), GroupError>> + Send {
-        let partition = Arc::clone(&self.0);
-        async move { partition.wait_committed(Offset(end)).await.map_err(|error| refused(&error)) }
+        let (partition, epoch) = (Arc::clone(&self.partition), self.epoch.load(Ordering::Acquire));
+        let (epoch, end) = (LeaderEpoch(epoch), Offset(end));
+        async move {
+            match partition.wait_committed_under(epoch, end).await {
+                // All that were in sync have it; that some left since then takes nothing back.
+                Ok(()) | Err(ProduceError::NotEnoughReplicasAfterAppend) => Ok(()),
+                Err(error) => Err(refused(&error)),
+            }
+        }
     }
 
     fn bounds(&self) -> (i64, i64) {
-        (self.0.log_start_offset().0, self.0.log_end_offset().0)
+        (self.partition.log_start_offset().0, self.partition.log_end_offset().0)
     }
 
     fn read(&self, offset: i64, max_bytes: usize) -> Result<Bytes, GroupError> {
         let failed = |error: &dyn std::fmt::Display| {
-            tracing::error!(partition = %self.0.name(), offset, %error, "cannot read group state");
+            tracing::error!(partition = %self.partition.name(), offset, %error, "cannot read group state");
             GroupError::NotCoordinator
         };
         let read = self
-            .0
+            .partition
             .read(Offset(offset), max_bytes, Isolation::LogEnd, true)
             .map_err(|error| failed(&error))?;
         match read.records {

@@ -1,21 +1,31 @@
-//! Partitions hosted here: their logs, high watermarks and waiters.
+//! Partitions hosted here: their logs, replicas, high watermarks and waiters.
 //!
 //! [`Partitions`] follows the metadata image: it opens, creates, reconfigures and deletes. A [`Partition`] is one log
 //! under a lock, with its bounds in atomics so that questions about them take no lock. A [`LogDirectory`] is fenced at
 //! the first I/O error other than a full disk; its partitions answer KAFKA_STORAGE_ERROR from then on. A full disk
 //! passes (`space`).
+//!
+//! What a leader knows of its followers is [`Replicas`], a state machine; `leading` lets it act on the partition, `following`
+//! is the other side. A partition with one replica has neither: its high watermark is its log end.
 
+mod arrivals;
 mod cleaning;
 mod close;
+mod commit;
 mod directory;
 mod error;
+mod following;
 #[cfg(test)]
 mod key_tests;
+mod leading;
 mod load;
 #[expect(clippy::module_inception, reason = "one noun a file, and the noun is the same")]
 mod partition;
 mod partitions;
+mod proposals;
+mod replicas;
 mod space;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -23,9 +33,14 @@ mod waiters;
 
 pub use directory::LogDirectory;
 pub use error::{PartitionError, ProduceError};
+pub use following::{FollowError, FollowerPosition, LeaderBounds};
+pub use leading::ReadableReplica;
 pub use load::Checkpoints;
 pub use partition::{Isolation, Leadership, Partition, Read, RequiredAcks};
 pub use partitions::Partitions;
+pub use proposals::IsrProposals;
+pub use replicas::{Answer, FollowerError, FollowerFetch, LeaderEnd, NO_BROKER_EPOCH, Proposal, Replicas};
+pub use surroundings::{Surroundings, Work};
 pub use upkeep::Upkeep;
 pub use waiters::{Progress, Waiter};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Weak;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -11,14 +11,16 @@ use ottla_log::{
     Origin, TimestampMs, TimestampOffset,
 };
 use ottla_wire::{Records, Uuid};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use crate::clock;
 use crate::storage::Writer;
 
+use super::commit::Committed;
+use super::leading::Role;
 use super::waiters::{Progress, Waiter, Waiters};
-use super::{LogDirectory, PartitionError, ProduceError, TopicPartition};
+use super::{LogDirectory, PartitionError, ProduceError, Surroundings, TopicPartition};
 
 /// Who leads the partition, as the metadata image says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +31,12 @@ pub struct Leadership {
     pub here: bool,
     /// Goes up with every new leader.
     pub epoch: i32,
+    /// Goes up with every change.
+    pub partition_epoch: i32,
     /// Replicas in sync.
     pub isr: Vec<i32>,
-    /// How many replicas the partition has.
-    pub replica_count: usize,
+    /// All replicas.
+    pub replicas: Vec<i32>,
     /// `min.insync.replicas` of the topic.
     pub min_isr: usize,
     /// Acknowledge what is on disk instead of what is in the page cache (`flush.messages` = 1).
@@ -42,7 +46,12 @@ pub struct Leadership {
 impl Leadership {
     /// The minimum that can be met: not more than there are replicas.
     pub fn effective_min_isr(&self) -> usize {
-        self.min_isr.min(self.replica_count)
+        self.min_isr.min(self.replicas.len())
+    }
+
+    /// Whether there is no other replica.
+    pub fn is_alone(&self) -> bool {
+        self.replicas.len() <= 1
     }
 }
 
@@ -83,13 +92,8 @@ pub struct Read {
     pub aborted: Vec<AbortedTxn>,
 }
 
-/// What waiters for replication watch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Committed {
-    high_watermark: i64,
-    epoch: i32,
-    alive: bool,
-}
+/// A low watermark that is not known.
+const UNKNOWN: i64 = -1;
 
 /// One partition: its log and what is known about its replicas.
 #[derive(Debug)]
@@ -97,13 +101,23 @@ pub struct Partition {
     name: TopicPartition,
     topic_id: Uuid,
     directory: Arc<LogDirectory>,
-    log: RwLock<Option<Log>>,
-    leadership: ArcSwap<Leadership>,
-    high_watermark: AtomicI64,
+    pub(super) surroundings: Arc<Surroundings>,
+    pub(super) log: RwLock<Option<Log>>,
+    pub(super) leadership: ArcSwap<Leadership>,
+    /// Taken after `log`, never before.
+    pub(super) role: Mutex<Role>,
+    /// The epoch under which this broker began to lead, or follows.
+    pub(super) led_since: AtomicI32,
+    pub(super) high_watermark: AtomicI64,
+    low_watermark: AtomicI64,
     log_start: AtomicI64,
     log_end: AtomicI64,
-    committed: watch::Sender<Committed>,
-    waiters: Waiters,
+    /// As far as an append counts as this replica's, where there are others.
+    safe_end: AtomicI64,
+    pub(super) unnoted_cut: AtomicBool,
+    pub(super) committed: watch::Sender<Committed>,
+    pub(super) waiters: Waiters,
+    pub(super) followers_waiting: Waiters,
     flushing: AtomicBool,
     pub(super) cleaning: super::cleaning::State,
 }
@@ -115,28 +129,37 @@ impl Partition {
         name: TopicPartition,
         topic_id: Uuid,
         directory: Arc<LogDirectory>,
+        surroundings: Arc<Surroundings>,
         log: Log,
         leadership: Leadership,
         checkpointed: Offset,
     ) -> Arc<Self> {
         let (start, end) = (log.start_offset(), log.end_offset());
         let high_watermark = checkpointed.clamp(start, end).0;
-        let committed = Committed { high_watermark, epoch: leadership.epoch, alive: true };
+        let since = leadership.epoch;
+        let committed = Committed { high_watermark, led: (since, since), alive: true };
         let partition = Arc::new(Self {
             name,
             topic_id,
             directory,
+            surroundings,
             log: RwLock::new(Some(log)),
             leadership: ArcSwap::from_pointee(leadership),
+            role: Mutex::default(),
+            led_since: AtomicI32::new(since),
             high_watermark: AtomicI64::new(high_watermark),
+            low_watermark: AtomicI64::new(UNKNOWN),
             log_start: AtomicI64::new(start.0),
             log_end: AtomicI64::new(end.0),
+            safe_end: AtomicI64::new(start.0),
+            unnoted_cut: AtomicBool::new(false),
             committed: watch::Sender::new(committed),
             waiters: Waiters::default(),
+            followers_waiting: Waiters::default(),
             flushing: AtomicBool::new(false),
             cleaning: super::cleaning::State::default(),
         });
-        partition.with_log(|log| partition.begin_epoch(log));
+        partition.with_log(|log| partition.enter(log));
         partition
     }
 
@@ -173,6 +196,25 @@ impl Partition {
     /// The offset of the next record.
     pub fn log_end_offset(&self) -> Offset {
         Offset(self.log_end.load(Ordering::Acquire))
+    }
+
+    /// As far as an append counts as this replica's: its log end, or what is on disk.
+    pub(super) fn safe_end(&self) -> Offset {
+        Offset(self.safe_end.load(Ordering::Acquire))
+    }
+
+    /// The least log start of all replicas that live, `None` while it is not known.
+    pub fn low_watermark(&self) -> Option<Offset> {
+        if self.leadership.load().is_alone() {
+            return Some(self.log_start_offset());
+        }
+        Some(Offset(self.low_watermark.load(Ordering::Acquire))).filter(|low| low.0 != UNKNOWN)
+    }
+
+    /// Notes the least log start; whether it is another than before.
+    pub(super) fn set_low_watermark(&self, low: Option<Offset>) -> bool {
+        let low = low.map_or(UNKNOWN, |low| low.0);
+        self.low_watermark.swap(low, Ordering::AcqRel) != low
     }
 
     /// `read_committed` consumers see nothing at or above it.
@@ -215,9 +257,11 @@ impl Partition {
         if !leadership.here {
             return Err(ProduceError::NotLeader);
         }
-        let (isr, min) = (leadership.isr.len(), leadership.effective_min_isr());
-        if acks == RequiredAcks::All && isr < min {
-            return Err(ProduceError::NotEnoughReplicas { isr, min });
+        if acks == RequiredAcks::All {
+            let (isr, min) = self.in_sync(&leadership);
+            if isr < min {
+                return Err(ProduceError::NotEnoughReplicas { isr, min });
+            }
         }
         let Some(log) = guard.as_mut() else { return Err(ProduceError::NotLeader) };
         let writer = if origin == Origin::Client { Writer::Client } else { Writer::Coordinator };
@@ -225,43 +269,21 @@ impl Partition {
         if !file_system.take(records.len(), writer) {
             return Err(ProduceError::NoSpace { reserve: file_system.reserve() });
         }
-        let appended = log
-            .append_as_leader(records, LeaderEpoch(leadership.epoch), origin, now)
+        let epoch = LeaderEpoch(leadership.epoch);
+        let mut appended = log
+            .append_as_leader(records, epoch, origin, now)
             .inspect_err(|error| self.judge_append(error))
             .map_err(ProduceError::Append)?;
-        if !appended.duplicate {
+        if appended.duplicate {
+            // It is known under this epoch to be here, whoever appended it.
+            appended.leader_epoch = epoch;
+        } else {
             self.advance(log, appended.size);
             if log.should_flush(now) {
                 self.flush_soon();
             }
         }
         Ok(appended)
-    }
-
-    /// Waits until the high watermark is at or above `offset`.
-    ///
-    /// # Errors
-    /// The partition has another leader or is gone, or its directory failed.
-    pub async fn wait_committed(&self, offset: Offset) -> Result<(), ProduceError> {
-        if self.high_watermark() >= offset {
-            return Ok(());
-        }
-        let epoch = self.leadership.load().epoch;
-        let mut committed = self.committed.subscribe();
-        let decided = |c: &Committed| c.high_watermark >= offset.0 || c.epoch != epoch || !c.alive;
-        match committed.wait_for(decided).await {
-            Ok(c) if c.high_watermark >= offset.0 => Ok(()),
-            _ if self.directory.is_offline() => Err(ProduceError::Offline),
-            _ => Err(ProduceError::NotLeader),
-        }
-    }
-
-    /// The same by the name of the contract: waits for the high watermark.
-    ///
-    /// # Errors
-    /// As [`Partition::wait_committed`].
-    pub async fn wait_high_watermark(&self, offset: Offset) -> Result<(), ProduceError> {
-        self.wait_committed(offset).await
     }
 
     /// Reads whole batches from the one with `offset` on, at most `max_bytes` unless `min_one` asks for the first
@@ -313,9 +335,14 @@ impl Partition {
         self.log.read().as_ref()?.lookup(offset).ok().flatten()
     }
 
-    /// Registers a long poll; what is appended from now on counts for it.
+    /// Registers a consumer's long poll; what can be read from now on counts for it.
     pub fn watch(&self, waiter: Weak<Waiter>) {
         self.waiters.add(waiter);
+    }
+
+    /// Registers a follower's long poll; what is appended from now on counts for it.
+    pub fn watch_log_end(&self, waiter: Weak<Waiter>) {
+        self.followers_waiting.add(waiter);
     }
 
     /// First record at `at` or later.
@@ -392,6 +419,15 @@ impl Partition {
     /// # Errors
     /// This broker does not lead, or knows another epoch.
     pub fn check_leader(&self, client_epoch: i32) -> Result<(), PartitionError> {
+        self.check_replica(client_epoch)?;
+        if self.leadership.load().here { Ok(()) } else { Err(PartitionError::NotLeader) }
+    }
+
+    /// The same for whoever reads from any replica (KIP-392).
+    ///
+    /// # Errors
+    /// This broker knows another epoch.
+    pub fn check_replica(&self, client_epoch: i32) -> Result<(), PartitionError> {
         if self.directory.is_offline() {
             return Err(PartitionError::Storage("log directory is offline".into()));
         }
@@ -399,24 +435,33 @@ impl Partition {
         match client_epoch {
             e if e != -1 && e < leadership.epoch => Err(PartitionError::FencedLeaderEpoch(e)),
             e if e > leadership.epoch => Err(PartitionError::UnknownLeaderEpoch(e)),
-            _ if !leadership.here => Err(PartitionError::NotLeader),
             _ => Ok(()),
         }
     }
 
     /// Takes over what the metadata image says now; waiters look again if something changed.
-    pub fn set_leadership(&self, leadership: Leadership) {
+    pub fn set_leadership(self: &Arc<Self>, leadership: Leadership) {
         let mut guard = self.log.write();
         let old = self.leadership.swap(Arc::new(leadership));
-        if *old == *self.leadership.load_full() {
+        let new = self.leadership.load_full();
+        if *old == *new {
             return;
         }
-        if let Some(log) = guard.as_mut() {
-            self.begin_epoch(log);
-            self.advance(log, 0);
+        if !old.here || !new.here {
+            self.led_since.store(new.epoch, Ordering::Release);
         }
+        let mut unflushed = false;
+        if let Some(log) = guard.as_mut() {
+            self.enter(log);
+            self.advance(log, 0);
+            unflushed = log.recovery_point() < log.end_offset();
+        }
+        drop(guard);
         self.tell_committed(true);
-        self.waiters.tell(Progress::Changed);
+        self.tell_all(Progress::Changed);
+        if unflushed && new.flushed && new.here {
+            self.flush_soon();
+        }
     }
 
     /// Runs `work` with the log locked for writing; `None` when the partition is closed. Bounds are taken over after.
@@ -434,16 +479,12 @@ impl Partition {
     }
 
     /// Has the log flushed on the blocking pool. One flush at a time: what is appended meanwhile goes with the next.
-    fn flush_soon(self: &Arc<Self>) {
+    pub(super) fn flush_soon(self: &Arc<Self>) {
         if self.flushing.swap(true, Ordering::AcqRel) {
             return;
         }
         let partition = Arc::clone(self);
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || partition.flush_until_quiet())),
-            // Without a runtime the caller is a thread that may wait.
-            Err(_) => drop(std::thread::spawn(move || partition.flush_until_quiet())),
-        }
+        self.surroundings.spawn(move || partition.flush_until_quiet());
     }
 
     fn flush_until_quiet(&self) {
@@ -476,56 +517,62 @@ impl Partition {
     pub(super) fn close(&self) -> Option<Log> {
         let log = self.log.write().take();
         self.leadership.rcu(|leadership| Leadership { here: false, ..(**leadership).clone() });
+        *self.role.lock() = Role::Alone;
         self.tell_committed(false);
-        self.waiters.tell(Progress::Changed);
+        self.tell_all(Progress::Changed);
         log
     }
 
     /// Wakes everybody up after the directory was fenced.
     pub(super) fn directory_failed(&self) {
         self.tell_committed(false);
-        self.waiters.tell(Progress::Changed);
+        self.tell_all(Progress::Changed);
     }
 
-    /// A leader's epoch begins where the log ends when it is elected, whether it appends or not (KIP-101).
-    fn begin_epoch(&self, log: &mut Log) {
+    /// Takes up what the leadership says. A leader's epoch begins where the log ends when it is elected, whether it appends or
+    /// not (KIP-101).
+    fn enter(&self, log: &mut Log) {
         let leadership = self.leadership.load();
         if leadership.here {
             log.begin_epoch(LeaderEpoch(leadership.epoch));
         }
+        self.take_role(log, &leadership);
     }
 
-    fn open<'a>(&self, log: &'a Option<Log>) -> Result<&'a Log, PartitionError> {
+    fn tell_all(&self, progress: Progress) {
+        self.waiters.tell(progress);
+        self.followers_waiting.tell(progress);
+    }
+
+    pub(super) fn open<'a>(&self, log: &'a Option<Log>) -> Result<&'a Log, PartitionError> {
         if self.directory.is_offline() {
             return Err(PartitionError::Storage("log directory is offline".into()));
         }
         log.as_ref().ok_or(PartitionError::NotLeader)
     }
 
-    /// Takes over the log's bounds; `appended` bytes were added. The high watermark is the least log end of the ISR,
-    /// which is this replica alone, and does not move while the ISR is too small.
-    fn advance(&self, log: &Log, appended: usize) {
+    /// Takes over the log's bounds; `appended` bytes were added. For a partition with one replica the high watermark is where
+    /// that ends; it does not move while the ISR is too small.
+    pub(super) fn advance(&self, log: &Log, appended: usize) {
         let leadership = self.leadership.load();
         self.log_start.store(log.start_offset().0, Ordering::Release);
         self.log_end.store(log.end_offset().0, Ordering::Release);
+        let end = if leadership.flushed { log.recovery_point() } else { log.end_offset() };
+        if !leadership.is_alone() || !leadership.here {
+            self.safe_end.store(end.0, Ordering::Release);
+            self.advance_among_replicas(log, appended);
+            return;
+        }
         if leadership.isr.len() < leadership.effective_min_isr() {
             return;
         }
-        let end = if leadership.flushed { log.recovery_point() } else { log.end_offset() };
-        let before = self.high_watermark.swap(end.max(log.start_offset()).0, Ordering::AcqRel);
+        let before = self.high_watermark.fetch_max(end.max(log.start_offset()).0, Ordering::AcqRel);
         if before < end.0 {
             self.tell_committed(true);
-            self.waiters.tell(Progress::Bytes(appended));
+            // What is flushed was appended before, nobody knows here how much it was.
+            let progress = if appended > 0 { Progress::Bytes(appended) } else { Progress::Changed };
+            self.waiters.tell(progress);
         }
-    }
-
-    fn tell_committed(&self, alive: bool) {
-        let high_watermark = self.high_watermark.load(Ordering::Acquire);
-        self.committed.send_replace(Committed {
-            high_watermark,
-            epoch: self.leadership.load().epoch,
-            alive: alive && !self.directory.is_offline(),
-        });
     }
 
     pub(super) fn stable(&self, log: &Log) -> Offset {
@@ -534,7 +581,7 @@ impl Partition {
             .map_or(high_watermark, |unstable| unstable.min(high_watermark))
     }
 
-    fn judge_append(&self, error: &AppendError) {
+    pub(super) fn judge_append(&self, error: &AppendError) {
         if let AppendError::Log(error) = error {
             self.judge(error);
         }

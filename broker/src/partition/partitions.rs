@@ -12,7 +12,7 @@ use tracing::{debug, error, info};
 use super::load::{self, Found, Noted};
 use super::partition::Leadership;
 use super::space::Shortage;
-use super::{Checkpoints, LogDirectory, Partition, TopicPartition};
+use super::{Checkpoints, LogDirectory, Partition, Surroundings, TopicPartition};
 use crate::config::{BrokerLayers, Config, TopicConfig};
 use crate::controller::Placement;
 
@@ -20,6 +20,7 @@ use crate::controller::Placement;
 #[derive(Debug)]
 pub struct Partitions {
     config: Arc<Config>,
+    surroundings: Arc<Surroundings>,
     directories: Vec<Arc<LogDirectory>>,
     hosted: RwLock<HashMap<Str, BTreeMap<i32, Arc<Partition>>>>,
     pub(super) checkpoints: Mutex<Vec<(Arc<LogDirectory>, Checkpoints)>>,
@@ -39,6 +40,7 @@ struct Job {
     name: TopicPartition,
     topic_id: Uuid,
     directory: Arc<LogDirectory>,
+    surroundings: Arc<Surroundings>,
     topic: TopicConfig,
     /// Absent if the partition is not there yet.
     noted: Option<Noted>,
@@ -58,6 +60,22 @@ impl Partitions {
         image: &MetadataImage,
         now: TimestampMs,
     ) -> Result<Arc<Self>, LogError> {
+        let max_lag_ms = i64::try_from(config.replication.max_lag.as_millis()).unwrap_or(i64::MAX);
+        let surroundings = Surroundings::new(config.node_id, max_lag_ms, Arc::clone(&image.cluster));
+        Self::load_in(Arc::new(surroundings), config, directories, image, now)
+    }
+
+    /// The same with surroundings of one's own.
+    ///
+    /// # Errors
+    /// As [`Partitions::load`].
+    pub fn load_in(
+        surroundings: Arc<Surroundings>,
+        config: Arc<Config>,
+        directories: Vec<Arc<LogDirectory>>,
+        image: &MetadataImage,
+        now: TimestampMs,
+    ) -> Result<Arc<Self>, LogError> {
         let mut found: Vec<Found> = Vec::new();
         for directory in directories.iter().filter(|directory| !directory.is_offline()) {
             match Found::look(directory) {
@@ -65,7 +83,7 @@ impl Partitions {
                 Err(error) => directory.fence(&error.to_string()),
             }
         }
-        let jobs = jobs(&config, &directories, &mut found, image);
+        let jobs = jobs(&config, &surroundings, &directories, &mut found, image);
         let created = |job: &&Job| job.noted.is_none();
         let created: Vec<_> =
             jobs.iter().filter(created).map(|job| (Arc::clone(&job.directory), job.name.clone())).collect();
@@ -86,6 +104,7 @@ impl Partitions {
         let checkpoints = found.into_iter().map(|found| (found.directory, found.checkpoints)).collect();
         let partitions = Self {
             config,
+            surroundings,
             directories,
             hosted: RwLock::default(),
             checkpoints: Mutex::new(checkpoints),
@@ -119,6 +138,16 @@ impl Partitions {
         self.hosted.read().values().flat_map(|topic| topic.values().cloned()).collect()
     }
 
+    /// What the partitions share.
+    pub fn surroundings(&self) -> &Arc<Surroundings> {
+        &self.surroundings
+    }
+
+    /// Lets leaders propose ISRs without replicas that lag too long.
+    pub fn shrink_isrs(&self) {
+        self.all().iter().for_each(Partition::shrink_isr);
+    }
+
     /// The log directories.
     pub fn directories(&self) -> &[Arc<LogDirectory>] {
         &self.directories
@@ -126,6 +155,7 @@ impl Partitions {
 
     /// Makes this broker's partitions those of `new`; only what differs from `old` is touched. Does file I/O.
     pub fn apply(&self, old: &MetadataImage, new: &MetadataImage, now: TimestampMs) {
+        let brokers_changed = self.surroundings.set_cluster(&new.cluster);
         let mut renamed = Vec::new();
         for topic in old.topics.iter() {
             let kept = new.topics.by_name(&topic.name).is_some_and(|now| now.id == topic.id);
@@ -146,6 +176,9 @@ impl Partitions {
                 let is_new = |index: i32| before.is_none_or(|before| !before.partitions.contains_key(&index));
                 self.apply_topic(new, topic, &is_new, reconfigured, now);
             }
+        }
+        if brokers_changed {
+            self.all().iter().for_each(|partition| partition.look_again());
         }
     }
 
@@ -205,7 +238,11 @@ impl Partitions {
         match load::open(&directory, &name, topic_id, config.log.clone(), Opening::default(), now) {
             Ok(log) => {
                 debug!(partition = %name, directory = %directory.path().display(), "partition created");
-                self.insert(Partition::new(name, topic_id, directory, log, leadership, Offset::ZERO));
+                let surroundings = Arc::clone(&self.surroundings);
+                let start = Offset::ZERO;
+                let partition =
+                    Partition::new(name, topic_id, directory, surroundings, log, leadership, start);
+                self.insert(partition);
                 true
             }
             Err(error) => {
@@ -363,8 +400,9 @@ fn leadership(config: &Config, state: &PartitionImage, topic: &TopicConfig) -> L
         leader: state.leader,
         here: state.leader == config.node_id,
         epoch: state.leader_epoch,
+        partition_epoch: state.partition_epoch,
         isr: state.isr.clone(),
-        replica_count: state.replicas.len(),
+        replicas: state.replicas.clone(),
         min_isr: usize::try_from(topic.min_insync_replicas).unwrap_or(1),
         flushed: topic.log.flush_messages == 1,
     }
@@ -379,6 +417,7 @@ fn is_named(assigned: Option<Uuid>) -> bool {
 /// emptiest; nowhere if it may lie in a directory that cannot be read.
 fn jobs(
     config: &Arc<Config>,
+    surroundings: &Arc<Surroundings>,
     directories: &[Arc<LogDirectory>],
     found: &mut [Found],
     image: &MetadataImage,
@@ -404,6 +443,7 @@ fn jobs(
             jobs.push(Job {
                 topic_id: topic.id,
                 directory: Arc::clone(&found.directory),
+                surroundings: Arc::clone(surroundings),
                 topic: resolved.clone(),
                 noted: has.map(|_| found.noted(&name)),
                 leadership: leadership(config, state, &resolved),
@@ -444,7 +484,7 @@ fn open_all(jobs: Vec<Job>, threads: usize, now: TimestampMs) -> Vec<Opened> {
 
 impl Job {
     fn run(self, now: TimestampMs) -> Option<Opened> {
-        let Self { name, topic_id, directory, topic, noted, leadership } = self;
+        let Self { name, topic_id, directory, surroundings, topic, noted, leadership } = self;
         let is_new = noted.is_none();
         let Noted { opening, high_watermark, cleaned_up_to } = noted.unwrap_or_default();
         if directory.is_offline() {
@@ -452,7 +492,8 @@ impl Job {
         }
         match load::open(&directory, &name, topic_id, topic.log, opening, now) {
             Ok(log) => {
-                let partition = Partition::new(name, topic_id, directory, log, leadership, high_watermark);
+                let (at, around) = (high_watermark, surroundings);
+                let partition = Partition::new(name, topic_id, directory, around, log, leadership, at);
                 if let Some(end) = cleaned_up_to {
                     partition.set_cleaned_up_to(end);
                 }

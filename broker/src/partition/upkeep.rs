@@ -58,6 +58,9 @@ impl Upkeep {
         periodic(every, every, |partitions| {
             drop(partitions.checkpoint(Kind::HighWatermark));
         });
+        let half = u64::try_from(partitions.surroundings().max_lag_ms / 2).unwrap_or(u64::MAX);
+        let half = Duration::from_millis(half.max(1));
+        periodic(half, half, Partitions::shrink_isrs);
     }
 }
 
@@ -173,6 +176,19 @@ impl Partitions {
     /// Writes the log starts down now; whether every directory in good health took them.
     pub fn checkpoint_log_starts(&self) -> bool {
         self.checkpoint(Kind::LogStart).is_ok()
+    }
+
+    /// Writes the recovery points down where logs were cut, so that more can be appended to these; whether it worked.
+    pub fn note_cuts(&self) -> bool {
+        let cut: Vec<_> = self.all().into_iter().filter(|partition| partition.is_cut_unnoted()).collect();
+        if cut.is_empty() {
+            return true;
+        }
+        let noted = self.checkpoint(Kind::RecoveryPoint).is_ok();
+        if noted {
+            cut.iter().for_each(|partition| partition.cut_is_noted());
+        }
+        noted
     }
 
     /// Writes down how far each log was cleaned. Where that fails, more is cleaned again after a restart.

@@ -14,7 +14,7 @@ use tracing_subscriber::filter::Targets;
 pub const ROOT: &str = "root";
 
 /// All others, by name.
-const LOGGERS: [&str; 15] = [
+const LOGGERS: [&str; 16] = [
     "ottla_broker",
     "ottla_broker.admin",
     "ottla_broker.api",
@@ -25,6 +25,7 @@ const LOGGERS: [&str; 15] = [
     "ottla_broker.net",
     "ottla_broker.partition",
     "ottla_broker.quota",
+    "ottla_broker.replication",
     "ottla_broker.security",
     "ottla_broker.storage",
     "ottla_broker.telemetry",

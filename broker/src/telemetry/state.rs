@@ -90,7 +90,7 @@ fn replicas(broker: &Broker) -> Vec<Number> {
         (
             "kafka_server_replicamanager_underreplicatedpartitions",
             "Led partitions with replicas out of sync",
-            count(&|l| l.here && l.isr.len() < l.replica_count),
+            count(&|l| l.here && l.isr.len() < l.replicas.len()),
         ),
         (
             "kafka_server_replicamanager_underminisrpartitioncount",

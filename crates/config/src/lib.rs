@@ -70,6 +70,8 @@ pub struct Config {
     pub network: Network,
     /// Fetches.
     pub fetch: Fetch,
+    /// Replicas of partitions.
+    pub replication: Replication,
     /// What is done to logs in the background.
     pub log: LogTasks,
     /// The log cleaner.
@@ -228,6 +230,27 @@ pub struct Fetch {
     pub session_slots: i32,
     /// `max.request.partition.size.limit`: partitions in one DescribeTopicPartitions response.
     pub max_described_partitions: i32,
+}
+
+/// How followers fetch, and how leaders judge them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replication {
+    /// `num.replica.fetchers`: connections to each leader.
+    pub fetchers: usize,
+    /// `replica.fetch.max.bytes`: of one partition in a response.
+    pub fetch_max_bytes: i32,
+    /// `replica.fetch.min.bytes`.
+    pub fetch_min_bytes: i32,
+    /// `replica.fetch.response.max.bytes`.
+    pub response_max_bytes: i32,
+    /// `replica.fetch.wait.max.ms`.
+    pub fetch_max_wait: Duration,
+    /// `replica.fetch.backoff.ms`: after an error.
+    pub fetch_backoff: Duration,
+    /// `replica.lag.time.max.ms`: after so long without everything a replica is out of sync.
+    pub max_lag: Duration,
+    /// `replica.selector.class`: whether consumers are sent to a replica in their rack; the only one that there is.
+    pub rack_aware: bool,
 }
 
 /// What is done to logs in the background.

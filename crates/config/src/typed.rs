@@ -8,8 +8,11 @@ use super::node::Node;
 use super::reader::Reader;
 use super::{
     Cleaner, Config, ConfigError, ConfigErrors, Elections, Fetch, Group, LogTasks, Network, Offsets,
-    Producers, Quorum, Quotas, Settings, Topics, node,
+    Producers, Quorum, Quotas, Replication, Settings, Topics, node,
 };
+
+/// The only `replica.selector.class` that there is; without one nobody is sent elsewhere.
+const RACK_AWARE: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
 
 /// Resolves settings of which each is valid by itself.
 pub(super) fn config(settings: &Settings, host_name: &str) -> Result<Config, ConfigErrors> {
@@ -56,6 +59,7 @@ fn assemble(read: &Reader<'_>, node: Node, network: Network, http: Option<(Strin
         group: group(read),
         network,
         fetch: fetch(read),
+        replication: replication(read),
         log: log_tasks(read),
         cleaner: cleaner(read),
         producers: producers(read),
@@ -179,6 +183,19 @@ fn fetch(read: &Reader<'_>) -> Fetch {
     }
 }
 
+fn replication(read: &Reader<'_>) -> Replication {
+    Replication {
+        fetchers: read.number("num.replica.fetchers"),
+        fetch_max_bytes: read.number("replica.fetch.max.bytes"),
+        fetch_min_bytes: read.number("replica.fetch.min.bytes"),
+        response_max_bytes: read.number("replica.fetch.response.max.bytes"),
+        fetch_max_wait: read.millis("replica.fetch.wait.max.ms"),
+        fetch_backoff: read.millis("replica.fetch.backoff.ms"),
+        max_lag: read.millis("replica.lag.time.max.ms"),
+        rack_aware: read.text("replica.selector.class") == RACK_AWARE,
+    }
+}
+
 fn log_tasks(read: &Reader<'_>) -> LogTasks {
     LogTasks {
         retention_check_interval: read.millis("log.retention.check.interval.ms"),
@@ -257,6 +274,10 @@ fn conflicts(read: &Reader<'_>) -> Vec<ConfigError> {
         (
             long("replica.fetch.wait.max.ms") <= long("replica.lag.time.max.ms"),
             "replica.fetch.wait.max.ms must not be more than replica.lag.time.max.ms",
+        ),
+        (
+            !read.is_set("replica.selector.class") || read.text("replica.selector.class") == RACK_AWARE,
+            "replica.selector.class may be org.apache.kafka.common.replica.RackAwareReplicaSelector and no other",
         ),
         (
             long("replica.fetch.wait.max.ms") <= long("replica.socket.timeout.ms"),

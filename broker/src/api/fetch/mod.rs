@@ -1,6 +1,8 @@
 //! Fetch (1): whole batches out of the logs as file regions, in sessions, with a long poll.
 
+mod preferred;
 mod reading;
+pub(crate) mod replica;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use crate::fetch_session::{PartitionKey, Wanted};
 use crate::net::timed;
 use crate::partition::Waiter;
 use crate::quota::QuotaKind;
+use crate::security::{Operation, Resource};
 
 /// What a partition takes in a response beside its records, in bytes, more or less.
 const ROW_BYTES: usize = 48;
@@ -39,11 +42,19 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Fet
     let deadline = limits.max_wait.map(|wait| tokio::time::Instant::now() + wait);
     let epoch = (request.session_id, request.session_epoch);
     let (wanted, forgotten) = partitions(request);
+    if limits.replica.is_some() && !broker.allows(context, Operation::ClusterAction, Resource::Cluster) {
+        return replica::unauthorised(wanted);
+    }
     let sessions = &broker.fetch_sessions;
     let (session, wanted) = match sessions.begin(epoch, by_id, wanted, &forgotten, Instant::now()) {
         Ok(begun) => begun,
         Err(error) => return FetchResponse { error_code: error.code(), ..Default::default() },
     };
+    let mut session = session;
+    if let Some(replica) = &limits.replica {
+        session = session.of_replica();
+        replica::note(broker, context, &wanted, replica);
+    }
     let (reading, spent) = timed(poll(broker, context, &wanted, &limits, deadline)).await;
     if let Some(throttle_time_ms) = throttle(broker, context, &limits, &reading, spent) {
         // Nothing is sent, and the session stays as it was: the client asks again after the pause.
@@ -62,7 +73,7 @@ fn throttle(
     reading: &Reading,
     spent: Duration,
 ) -> Option<i32> {
-    if limits.is_replica {
+    if limits.replica.is_some() {
         return None;
     }
     let client = context.client_id.as_deref().unwrap_or_default();
@@ -111,7 +122,8 @@ async fn poll(
         };
         let waiter = Arc::new(Waiter::new(limits.min_bytes.saturating_sub(reading.bytes)));
         for partition in &reading.partitions {
-            partition.watch(Arc::downgrade(&waiter));
+            let waiter = Arc::downgrade(&waiter);
+            if limits.replica.is_some() { partition.watch_log_end(waiter) } else { partition.watch(waiter) }
         }
         // What came between the read and the registration would be missed otherwise.
         let again = reading::read(broker, context, wanted, limits).await;
@@ -128,7 +140,7 @@ async fn poll(
 }
 
 /// What is wanted, each partition once: of repetitions the last one counts, in the place of the first.
-fn partitions(request: FetchRequest) -> (Vec<Wanted>, Vec<PartitionKey>) {
+pub(crate) fn partitions(request: FetchRequest) -> (Vec<Wanted>, Vec<PartitionKey>) {
     let mut wanted: Vec<Wanted> = Vec::new();
     let mut places: HashMap<PartitionKey, usize> = HashMap::new();
     for topic in request.topics {
@@ -143,6 +155,7 @@ fn partitions(request: FetchRequest) -> (Vec<Wanted>, Vec<PartitionKey>) {
                 leader_epoch: partition.current_leader_epoch,
                 offset: partition.fetch_offset,
                 last_fetched_epoch: partition.last_fetched_epoch,
+                log_start: partition.log_start_offset,
                 max_bytes: partition.partition_max_bytes,
             };
             let place = *places.entry(key).or_insert(wanted.len());

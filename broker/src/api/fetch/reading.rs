@@ -10,12 +10,17 @@ use ottla_wire::messages::fetch_response::{AbortedTransaction, EpochEndOffset, P
 use ottla_wire::{ErrorCode, Records, Str};
 
 use super::super::RequestContext;
+use super::preferred;
+use super::replica::Replica;
 use crate::blocking;
 use crate::broker::Broker;
 use crate::fetch_session::{PartitionKey, Wanted};
 use crate::partition::{Isolation, Partition, PartitionError};
 use crate::quota::QuotaKind;
 use crate::security::{Operation, Resource};
+
+/// From this version on consumers may read from followers (KIP-392).
+const FROM_ANY_FROM: i16 = 11;
 
 /// What a request allows, bounded by the broker's own limits.
 #[derive(Debug)]
@@ -26,17 +31,20 @@ pub(super) struct Limits {
     /// Whether the limits make no sense at all.
     negative: bool,
     isolation: Isolation,
-    pub(super) is_replica: bool,
+    /// The follower that asks, if it is one.
+    pub(super) replica: Option<Replica>,
+    /// Consumers of these versions may read from followers, and be sent to them (KIP-392).
+    from_any: bool,
+    /// Where the consumer is; empty if it does not say.
+    rack: Str,
 }
 
 impl Limits {
     pub(super) fn of(broker: &Broker, context: &RequestContext, request: &FetchRequest) -> Self {
-        let replica_id =
-            if context.api_version < 15 { request.replica_id } else { request.replica_state.replica_id };
-        let is_replica = replica_id >= 0;
+        let replica = Replica::of(context, request);
         let max_bytes = request.max_bytes.min(broker.config.fetch.max_bytes);
         let max_bytes = match quota(broker, context) {
-            Some(quota) if !is_replica => max_bytes.min(quota),
+            Some(quota) if replica.is_none() => max_bytes.min(quota),
             _ => max_bytes,
         };
         let size = |bytes: i32| usize::try_from(bytes).unwrap_or(0);
@@ -46,10 +54,13 @@ impl Limits {
             max_bytes: size(max_bytes),
             negative: request.max_bytes < 0,
             isolation: match request.isolation_level {
+                _ if replica.is_some() => Isolation::LogEnd,
                 1 => Isolation::ReadCommitted,
                 _ => Isolation::ReadUncommitted,
             },
-            is_replica,
+            from_any: replica.is_none() && context.api_version >= FROM_ANY_FROM,
+            replica,
+            rack: request.rack_id.clone(),
         }
     }
 }
@@ -123,7 +134,7 @@ fn pass(
     let image = broker.image();
     let mut reading = Reading { answers: Vec::with_capacity(wanted.len()), ..Reading::default() };
     for wanted in wanted {
-        let found = find(broker, context, &image, &wanted.key, limits);
+        let found = find(broker, context, &image, &wanted.key, limits.replica.is_some());
         if let (Ok(partition), Some(lookups)) = (&found, &mut lookups)
             && let Some(lookup) = partition.lookup(Offset(wanted.offset))
         {
@@ -137,7 +148,7 @@ fn pass(
                 let data = if limits.negative || wanted.max_bytes < 0 {
                     Err(ErrorCode::InvalidRequest)
                 } else {
-                    read_one(&partition, wanted, limits.isolation, left, reading.bytes == 0)
+                    read_or_send(broker, context, &partition, wanted, limits, (left, reading.bytes == 0))
                 };
                 reading.partitions.push(partition);
                 data.unwrap_or_else(|error| failed(wanted.key.partition, error))
@@ -146,46 +157,75 @@ fn pass(
             Err(error) => unheard(wanted.key.partition, error),
         };
         reading.bytes += data.records.as_ref().map_or(0, Records::len);
-        reading.urgent |= data.error_code != 0 || data.diverging_epoch.end_offset >= 0;
+        reading.urgent |=
+            data.error_code != 0 || data.diverging_epoch.end_offset >= 0 || data.preferred_read_replica >= 0;
         reading.answers.push((wanted.key.clone(), data));
     }
     reading
 }
 
-fn find(
+pub(super) fn find(
     broker: &Broker,
     context: &RequestContext,
     image: &MetadataImage,
     key: &PartitionKey,
-    limits: &Limits,
+    is_replica: bool,
 ) -> Result<Arc<Partition>, ErrorCode> {
     let topic: Str = if context.api_version < super::IDS_FROM {
         key.topic.clone()
     } else {
         image.topics.by_id(&key.topic_id).map(|topic| topic.name.clone()).ok_or(ErrorCode::UnknownTopicId)?
     };
-    if !broker.allows(context, Operation::Read, Resource::Topic(&topic)) {
+    // What replicas may was decided for the whole request.
+    if !is_replica && !broker.allows(context, Operation::Read, Resource::Topic(&topic)) {
         return Err(ErrorCode::TopicAuthorizationFailed);
     }
-    let partition = broker.find_partition(&topic, key.partition)?;
-    if limits.is_replica {
-        // This broker is every partition's only replica.
-        return Err(ErrorCode::NotLeaderOrFollower);
-    }
-    Ok(partition)
+    broker.find_partition(&topic, key.partition)
 }
 
-fn read_one(
+/// Reads, unless the consumer had better read from another replica.
+fn read_or_send(
+    broker: &Broker,
+    context: &RequestContext,
+    partition: &Partition,
+    wanted: &Wanted,
+    limits: &Limits,
+    (left, min_one): (usize, bool),
+) -> Result<PartitionData, ErrorCode> {
+    check(partition, wanted, limits)?;
+    if limits.from_any
+        && broker.config.replication.rack_aware
+        && let Some(replica) = preferred::replica(broker, context, partition, wanted.offset, &limits.rack)
+    {
+        return Ok(PartitionData { preferred_read_replica: replica, ..bounds(partition, wanted) });
+    }
+    read_one(partition, wanted, limits.isolation, left, min_one)
+}
+
+/// Whether this broker may answer.
+fn check(partition: &Partition, wanted: &Wanted, limits: &Limits) -> Result<(), ErrorCode> {
+    // Here, unlike in ListOffsets, any negative epoch means none.
+    let epoch = wanted.leader_epoch.max(-1);
+    let checked =
+        if limits.from_any { partition.check_replica(epoch) } else { partition.check_leader(epoch) };
+    checked.map_err(|error| error.code())?;
+    match &limits.replica {
+        Some(replica) => replica.check(partition, epoch),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn read_one(
     partition: &Partition,
     wanted: &Wanted,
     isolation: Isolation,
     left: usize,
     min_one: bool,
 ) -> Result<PartitionData, ErrorCode> {
-    // Here, unlike in ListOffsets, any negative epoch means none.
-    partition.check_leader(wanted.leader_epoch.max(-1)).map_err(|error| error.code())?;
     if let Some(diverging) = diverging(partition, wanted)? {
-        return Ok(diverging_answer(partition, wanted, diverging));
+        let (epoch, end) = diverging;
+        let diverging_epoch = EpochEndOffset { epoch: epoch.0, end_offset: end.0, ..Default::default() };
+        return Ok(PartitionData { diverging_epoch, ..bounds(partition, wanted) });
     }
     let max_bytes = usize::try_from(wanted.max_bytes).unwrap_or(0).min(left);
     let read = partition.read(Offset(wanted.offset), max_bytes, isolation, min_one);
@@ -208,7 +248,10 @@ fn read_one(
 }
 
 /// Where the reader's history leaves the leader's, if it does (KIP-595).
-fn diverging(partition: &Partition, wanted: &Wanted) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
+pub(super) fn diverging(
+    partition: &Partition,
+    wanted: &Wanted,
+) -> Result<Option<(LeaderEpoch, Offset)>, ErrorCode> {
     if wanted.last_fetched_epoch < 0 {
         return Ok(None);
     }
@@ -218,17 +261,13 @@ fn diverging(partition: &Partition, wanted: &Wanted) -> Result<Option<(LeaderEpo
     Ok((epoch.0 < wanted.last_fetched_epoch || end.0 < wanted.offset).then_some((epoch, end)))
 }
 
-fn diverging_answer(
-    partition: &Partition,
-    wanted: &Wanted,
-    (epoch, end): (LeaderEpoch, Offset),
-) -> PartitionData {
+/// An answer without records.
+fn bounds(partition: &Partition, wanted: &Wanted) -> PartitionData {
     PartitionData {
         partition_index: wanted.key.partition,
         high_watermark: partition.high_watermark().0,
         last_stable_offset: partition.last_stable_offset().0,
         log_start_offset: partition.log_start_offset().0,
-        diverging_epoch: EpochEndOffset { epoch: epoch.0, end_offset: end.0, ..Default::default() },
         aborted_transactions: None,
         records: Some(Records::default()),
         ..Default::default()

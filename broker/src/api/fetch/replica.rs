@@ -1,0 +1,104 @@
+//! Fetches by followers: up to the log's end, and what they say about how far the follower is.
+
+use std::sync::Arc;
+
+use ottla_log::Offset;
+use ottla_wire::ErrorCode;
+use ottla_wire::messages::fetch_response::FetchableTopicResponse;
+#[cfg(test)]
+use ottla_wire::messages::fetch_response::PartitionData;
+use ottla_wire::messages::{FetchRequest, FetchResponse};
+
+use super::super::RequestContext;
+use super::reading;
+use crate::broker::Broker;
+use crate::clock::Millis;
+use crate::fetch_session::Wanted;
+#[cfg(test)]
+use crate::partition::Isolation;
+use crate::partition::{FollowerFetch, NO_BROKER_EPOCH, Partition};
+
+/// From this version on followers say their broker epoch (KIP-903).
+const BROKER_EPOCH_FROM: i16 = 15;
+
+/// A follower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Replica {
+    id: i32,
+    broker_epoch: i64,
+}
+
+impl Replica {
+    /// The follower that sent the request, if it is one.
+    pub(super) fn of(context: &RequestContext, request: &FetchRequest) -> Option<Self> {
+        let (id, broker_epoch) = if context.api_version < BROKER_EPOCH_FROM {
+            (request.replica_id, NO_BROKER_EPOCH)
+        } else {
+            (request.replica_state.replica_id, request.replica_state.replica_epoch)
+        };
+        (id >= 0).then_some(Self { id, broker_epoch })
+    }
+
+    /// Whether it may fetch of the partition.
+    pub(super) fn check(self, partition: &Partition, leader_epoch: i32) -> Result<(), ErrorCode> {
+        let checked = partition.check_follower(self.id, self.broker_epoch, leader_epoch >= 0);
+        checked.map_err(|error| error.code())
+    }
+}
+
+/// Takes in how far the follower is, once for each request: that it is asked again from memory says nothing.
+pub(super) fn note(broker: &Broker, context: &RequestContext, wanted: &[Wanted], replica: &Replica) {
+    let image = broker.image();
+    let at = broker.partitions.surroundings().now();
+    for wanted in wanted {
+        let Ok(partition) = reading::find(broker, context, &image, &wanted.key, true) else { continue };
+        note_one(&partition, wanted, *replica, at);
+    }
+}
+
+fn note_one(partition: &Arc<Partition>, wanted: &Wanted, replica: Replica, at: Millis) {
+    let epoch = wanted.leader_epoch.max(-1);
+    let is_answered = partition.check_leader(epoch).is_ok()
+        && reading::diverging(partition, wanted).is_ok_and(|diverging| diverging.is_none());
+    if is_answered {
+        let fetch = FollowerFetch {
+            replica: replica.id,
+            broker_epoch: replica.broker_epoch,
+            offset: Offset(wanted.offset),
+            log_start: Offset(wanted.log_start),
+            at,
+        };
+        partition.follower_fetched(&fetch, epoch);
+    }
+}
+
+/// The answer to a follower without a broker around it.
+#[cfg(test)]
+pub(crate) fn answer(
+    partition: Option<&Arc<Partition>>,
+    wanted: &Wanted,
+    (id, broker_epoch): (i32, i64),
+    at: Millis,
+) -> PartitionData {
+    let replica = Replica { id, broker_epoch };
+    let read = |partition: &Arc<Partition>| {
+        note_one(partition, wanted, replica, at);
+        let epoch = wanted.leader_epoch.max(-1);
+        partition.check_leader(epoch).map_err(|error| error.code())?;
+        replica.check(partition, epoch)?;
+        reading::read_one(partition, wanted, Isolation::LogEnd, usize::MAX, true)
+    };
+    let data = partition.ok_or(ErrorCode::UnknownTopicId).and_then(read);
+    data.unwrap_or_else(|error| reading::unheard(wanted.key.partition, error))
+}
+
+/// The answer to a client that is no broker.
+pub(super) fn unauthorised(wanted: Vec<Wanted>) -> FetchResponse {
+    let row = |wanted: Wanted| FetchableTopicResponse {
+        topic: wanted.key.topic,
+        topic_id: wanted.key.topic_id,
+        partitions: vec![reading::unheard(wanted.key.partition, ErrorCode::TopicAuthorizationFailed)],
+        ..Default::default()
+    };
+    FetchResponse { responses: wanted.into_iter().map(row).collect(), ..Default::default() }
+}

@@ -1,0 +1,87 @@
+//! What all partitions of a broker share about the brokers around it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ottla_quorum::image::ClusterImage;
+
+use super::proposals::IsrProposals;
+use crate::clock::{self, Millis};
+
+/// The brokers, the way to the controller, and the time.
+pub struct Surroundings {
+    /// This broker's id.
+    pub node_id: i32,
+    /// `replica.lag.time.max.ms`: after so long without everything a replica is not in sync.
+    pub max_lag_ms: i64,
+    /// What the controller is to be asked.
+    pub proposals: IsrProposals,
+    cluster: ArcSwap<ClusterImage>,
+    clock: Box<dyn Fn() -> Millis + Send + Sync>,
+    background: Box<dyn Fn(Work) + Send + Sync>,
+}
+
+/// What waits for a disk.
+pub type Work = Box<dyn FnOnce() + Send>;
+
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").field("node_id", &self.node_id).finish_non_exhaustive()
+    }
+}
+
+impl Surroundings {
+    /// Those of the broker `node_id`.
+    pub fn new(node_id: i32, max_lag_ms: i64, cluster: Arc<ClusterImage>) -> Self {
+        Self {
+            node_id,
+            max_lag_ms,
+            proposals: IsrProposals::default(),
+            cluster: ArcSwap::new(cluster),
+            clock: Box::new(clock::monotonic),
+            background: Box::new(on_the_blocking_pool),
+        }
+    }
+
+    /// With another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: impl Fn() -> Millis + Send + Sync + 'static) -> Self {
+        Self { clock: Box::new(clock), ..self }
+    }
+
+    /// With another way to do what waits for a disk.
+    #[must_use]
+    pub fn with_background(self, background: impl Fn(Work) + Send + Sync + 'static) -> Self {
+        Self { background: Box::new(background), ..self }
+    }
+
+    /// Does what waits for a disk, elsewhere.
+    pub(super) fn spawn(&self, work: impl FnOnce() + Send + 'static) {
+        (self.background)(Box::new(work));
+    }
+
+    /// The brokers as the metadata has them.
+    pub fn cluster(&self) -> arc_swap::Guard<Arc<ClusterImage>> {
+        self.cluster.load()
+    }
+
+    /// Takes over newer metadata; whether anything about the brokers changed.
+    pub fn set_cluster(&self, cluster: &Arc<ClusterImage>) -> bool {
+        let old = self.cluster.swap(Arc::clone(cluster));
+        !Arc::ptr_eq(&old, cluster)
+    }
+
+    /// The time.
+    pub fn now(&self) -> Millis {
+        (self.clock)()
+    }
+}
+
+fn on_the_blocking_pool(work: Work) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(work)),
+        // Without a runtime the caller is a thread that may wait.
+        Err(_) => drop(std::thread::spawn(work)),
+    }
+}

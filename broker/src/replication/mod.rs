@@ -1,0 +1,26 @@
+//! Following other brokers' partitions: fetching their logs, and asking the controller for ISRs.
+//!
+//! - [`Fetcher`] is one connection's worth of followed partitions as a state machine: what to ask the leader, and what its
+//!   answers mean. `session` keeps a leader from being told the same again with every request (KIP-227).
+//! - `follow` does to the logs what a fetcher says; `run` is the loop around both, over a [`Peer`].
+//! - [`Replication`] has a fetcher for each leader, or several, as the metadata wants it.
+//! - [`isr`] carries leaders' proposals to the controller.
+
+#[cfg(test)]
+mod answers;
+mod fetcher;
+mod follow;
+pub mod isr;
+mod peer;
+mod run;
+mod session;
+#[cfg(test)]
+mod simulation;
+mod supervisor;
+#[cfg(test)]
+mod tests;
+
+pub use fetcher::{Action, Command, FetchSettings, Fetcher, Followed, FollowedKey, Step, fit};
+pub use follow::carry_out;
+pub use peer::{Connect, Peer, PeerError};
+pub use supervisor::Replication;

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use ottla_wire::batch::{BatchBuilder, BatchHeader, HEADER_LEN, Record, crc32c};
 use ottla_wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_wire::messages::{InitProducerIdRequest, ProduceRequest, ProduceResponse};
-use ottla_wire::{Records, Str};
+use ottla_wire::{ErrorCode, Records, Str};
 use rustix::fs::MemfdFlags;
 
 use super::{MB, Options, Outcome};
@@ -26,6 +27,8 @@ use crate::record::{self, RecordId};
 /// A version in which the records are the last bytes of the request.
 const PRODUCE: i16 = 8;
 const INIT_PRODUCER_ID: i16 = 1;
+/// Between two questions for a producer id.
+const RETRY: Duration = Duration::from_millis(50);
 /// Requests on their way on one connection; Kafka remembers so many batches of a producer.
 const IN_FLIGHT: usize = 5;
 
@@ -100,10 +103,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn produce(&self, partitions: &[i32]) -> anyhow::Result<()> {
         let mut connection = Connection::open(self.address, "flood")?;
-        let init = InitProducerIdRequest { transactional_id: None, ..InitProducerIdRequest::default() };
-        let producer = connection.call(&init, INIT_PRODUCER_ID)?;
-        anyhow::ensure!(producer.error_code == 0, "InitProducerId: error code {}", producer.error_code);
-        let producer = (producer.producer_id, producer.producer_epoch);
+        let producer = self.producer(&mut connection)?;
         let batches = partitions.iter().map(|index| Batch::new(self.options, &connection, *index, producer));
         let mut batches = batches.collect::<anyhow::Result<Vec<_>>>()?;
         let mut in_flight = 0;
@@ -123,6 +123,19 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Id and epoch. A broker that has only just started has none to give yet.
+    fn producer(&self, connection: &mut Connection) -> anyhow::Result<(i64, i16)> {
+        let init = InitProducerIdRequest { transactional_id: None, ..InitProducerIdRequest::default() };
+        loop {
+            let producer = connection.call(&init, INIT_PRODUCER_ID)?;
+            match ErrorCode::try_from(producer.error_code) {
+                Ok(ErrorCode::None) => return Ok((producer.producer_id, producer.producer_epoch)),
+                Ok(error) if error.is_retriable() && !self.is_over() => thread::sleep(RETRY),
+                _ => anyhow::bail!("InitProducerId: error code {}", producer.error_code),
+            }
+        }
     }
 
     fn is_over(&self) -> bool {

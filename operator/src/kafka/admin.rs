@@ -1,6 +1,7 @@
 //! What the operator asks of a cluster, in its own terms.
 
-use super::{config_kind::ConfigKind, connection::KafkaError, pool::Link};
+use super::{config_kind::ConfigKind, error::KafkaError, pool::Link};
+use ottla_client::CallError;
 use ottla_wire::{
     ErrorCode, Str, Uuid,
     messages::{
@@ -146,7 +147,7 @@ impl Admin {
         let request =
             DescribeConfigsRequest { resources: vec![resource], ..DescribeConfigsRequest::default() };
         let response = self.0.send(&request).await?;
-        let result = response.results.into_iter().next().ok_or(KafkaError::Protocol("no resource in it"))?;
+        let result = response.results.into_iter().next().ok_or(CallError::Protocol("no resource in it"))?;
         KafkaError::check(result.error_code, result.error_message.as_ref())?;
         Ok(result.configs.into_iter().map(|c| (c.name.to_string(), c.config_type.into())).collect())
     }
@@ -183,7 +184,7 @@ impl Admin {
             ..CreateTopicsRequest::default()
         };
         let response = self.0.change(&request).await?;
-        let result = response.topics.first().ok_or(KafkaError::Protocol("no topic in it"))?;
+        let result = response.topics.first().ok_or(CallError::Protocol("no topic in it"))?;
         KafkaError::check(result.error_code, result.error_message.as_ref())
     }
 
@@ -205,7 +206,7 @@ impl Admin {
             ..CreatePartitionsRequest::default()
         };
         let response = self.0.change(&request).await?;
-        let result = response.results.first().ok_or(KafkaError::Protocol("no topic in it"))?;
+        let result = response.results.first().ok_or(CallError::Protocol("no topic in it"))?;
         KafkaError::check(result.error_code, result.error_message.as_ref())
     }
 
@@ -235,7 +236,7 @@ impl Admin {
             ..IncrementalAlterConfigsRequest::default()
         };
         let response = self.0.change(&request).await?;
-        let result = response.responses.first().ok_or(KafkaError::Protocol("no resource in it"))?;
+        let result = response.responses.first().ok_or(CallError::Protocol("no resource in it"))?;
         KafkaError::check(result.error_code, result.error_message.as_ref())
     }
 
@@ -251,7 +252,7 @@ impl Admin {
             ..DeleteTopicsRequest::default()
         };
         let response = self.0.change(&request).await?;
-        let result = response.responses.first().ok_or(KafkaError::Protocol("no topic in it"))?;
+        let result = response.responses.first().ok_or(CallError::Protocol("no topic in it"))?;
         match KafkaError::check(result.error_code, result.error_message.as_ref()) {
             Err(error) if error.code() == Some(ErrorCode::UnknownTopicId) => Ok(()),
             result => result,

@@ -2,10 +2,10 @@
 
 pub mod admin;
 pub mod config_kind;
-pub mod connection;
+pub mod error;
 pub mod pool;
 
 pub use admin::{Admin, ConfigChange, TopicDescription};
 pub use config_kind::ConfigKind;
-pub use connection::KafkaError;
+pub use error::KafkaError;
 pub use pool::Pool;

@@ -2,17 +2,24 @@
 
 use super::{
     admin::Admin,
-    connection::{Connection, KafkaError},
+    error::KafkaError,
 };
 use crate::{
     lease::{Leadership, WRITE},
     telemetry::Metrics,
 };
-use ottla_wire::Request;
+use ottla_client::{CallError, Connection, Options};
+use ottla_wire::{Request, Str};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+
+/// For connecting and for each request with its answer.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+/// The longest answer that is read, in bytes.
+const LONGEST_ANSWER: usize = 16 << 20;
 
 /// All connections of the operator. Cheap to clone.
 #[derive(Clone)]
@@ -66,7 +73,7 @@ impl Link {
     /// As [`Self::send`], and without the Lease.
     pub async fn change<R: Request>(&self, request: &R) -> Result<R::Response, KafkaError> {
         self.leadership.check().map_err(|_| KafkaError::NotLeader)?;
-        let late = |_| KafkaError::Deadline(self.address.clone());
+        let late = |_| CallError::Deadline(self.address.clone());
         tokio::time::timeout(WRITE, self.send(request)).await.map_err(late)?
     }
 
@@ -78,7 +85,7 @@ impl Link {
         let mut slot = self.slot.0.lock().await;
         let reused = slot.is_some();
         match self.attempt(&mut slot, request).await {
-            Err(KafkaError::Io { .. }) if reused => self.attempt(&mut slot, request).await,
+            Err(KafkaError::Call(CallError::Io { .. })) if reused => self.attempt(&mut slot, request).await,
             result => result,
         }
     }
@@ -91,13 +98,22 @@ impl Link {
         // Taken out while it is in use: a call that is broken off halfway leaves no half-read connection behind.
         let mut connection = match slot.take() {
             Some(connection) => connection,
-            None => Connection::open(&self.address).await?,
+            None => Connection::open(&self.address, options()).await?,
         };
         self.metrics.asked_kafka();
         let result = connection.send(request).await;
-        if matches!(result, Ok(_) | Err(KafkaError::Unsupported(_) | KafkaError::Encode(_))) {
+        if result.as_ref().err().is_none_or(CallError::is_harmless) {
             *slot = Some(connection);
         }
-        result
+        Ok(result?)
     }
 }
+
+fn options() -> Options {
+    let client_id = Str::from_static("ottla-operator");
+    Options { client_id, deadline: DEADLINE, longest_answer: LONGEST_ANSWER }
+}
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;

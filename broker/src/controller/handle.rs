@@ -20,7 +20,7 @@ use ottla_wire::{ErrorCode, Str, Uuid};
 use tokio::sync::{oneshot, watch};
 
 use super::settings::ControllerSettings;
-use super::task::{Message, Publisher, Task, now_ms};
+use super::task::{Message, Publisher, Task, now, now_ms};
 use super::topics::{self, Context};
 use super::{ControllerError, TopicError, configs, describe, features, quotas, replace_configs};
 use crate::quota::{Exceeded, MutationQuota};
@@ -40,7 +40,7 @@ impl ControllerHandle {
     /// # Errors
     /// The directory cannot be served (nothing was written then), or writing failed.
     pub fn start(settings: ControllerSettings, disk: Arc<dyn Disk>) -> Result<Self, QuorumError> {
-        let quorum = Quorum::open(settings.quorum(), disk, now_ms())?;
+        let quorum = Quorum::open_alone(settings.quorum(), disk, now())?;
         let empty = Arc::new(MetadataImage::empty(settings.identity.cluster_id.clone()));
         let current = Arc::new(ArcSwap::new(Arc::clone(&empty)));
         let (sender, changes) = watch::channel(empty);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ottla_log::disk::StdDisk;
 use ottla_quorum::bootstrap::{self, Bootstrap};
 use ottla_quorum::image::resource_type;
-use ottla_quorum::{MetadataRecord, MetadataVersion, Quorum, Voter, VoterSet};
+use ottla_quorum::{MetadataRecord, MetadataVersion, Now, Quorum, Voter, VoterSet};
 use ottla_wire::records::metadata::ConfigRecord;
 use ottla_wire::{Str, Uuid};
 use tempfile::TempDir;
@@ -32,7 +32,7 @@ fn open(overrides: &[(&str, &str)]) -> (TempDir, Quorum) {
     bootstrap::write_first_voters(&StdDisk, dir.path(), &voters, 0).expect("written");
     let log_dir = ("metadata.log.dir", dir.path().to_str().expect("a plain path"));
     let quorum = settings(&[overrides, &[log_dir]].concat()).quorum();
-    let quorum = Quorum::open(quorum, Arc::new(StdDisk), now_ms()).expect("opened");
+    let quorum = Quorum::open_alone(quorum, Arc::new(StdDisk), Now::at(now_ms())).expect("opened");
     (dir, quorum)
 }
 

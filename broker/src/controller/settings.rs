@@ -41,6 +41,10 @@ impl ControllerSettings {
         );
         QuorumConfig {
             static_voters: self.static_voters(),
+            listener: config
+                .controller_listener_names
+                .first()
+                .map_or(base.listener.clone(), |name| Str::from(name.as_str())),
             endpoints: config.advertised_controller_listeners.iter().map(voter_endpoint).collect(),
             segment_bytes: u32::try_from(quorum.segment_bytes).unwrap_or(base.segment_bytes),
             segment_ms: quorum.segment_ms,

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use ottla_quorum::{MetadataImage, MetadataVersion, Quorum, QuorumError, Voter};
+use ottla_quorum::{MetadataImage, MetadataVersion, Now, Quorum, QuorumError, Voter};
 use tokio::sync::watch;
 
 use super::brokers::Brokers;
@@ -80,7 +80,7 @@ impl Task {
         let upkeep = Upkeep::new(&settings.config.elections, now);
         let mut task =
             Self { quorum, settings, brokers, permits, upkeep, publisher, cleaned: Instant::now() };
-        task.publisher.publish(task.quorum.image());
+        task.publisher.publish(task.quorum.committed_image());
         let request = controller_registration::request(&task.settings);
         // Older levels know of no registration.
         if let Ok(registered) = controller_registration::register(task.image(), &request) {
@@ -153,7 +153,7 @@ impl Task {
 
     fn commit(&mut self) -> Result<(), QuorumError> {
         self.quorum.commit(now_ms())?;
-        self.publisher.publish(self.quorum.image());
+        self.publisher.publish(self.quorum.committed_image());
         Ok(())
     }
 
@@ -237,4 +237,9 @@ impl Task {
 /// The time in milliseconds since 1970.
 pub(super) fn now_ms() -> i64 {
     clock::now().0
+}
+
+/// The time by both clocks. Alone, a node waits for nobody: nothing runs by the second one.
+pub(super) fn now() -> Now {
+    Now::at(now_ms())
 }

@@ -12,6 +12,7 @@ use ottla_log::disk::{Disk, DiskFile, OpenMode};
 use ottla_wire::Str;
 use ottla_wire::batch::{Batch, LOG_OVERHEAD};
 
+use crate::history::VoterHistory;
 use crate::image::MetadataImage;
 use crate::replay::{Replay, ReplayError};
 use crate::snapshot::{self, SnapshotError, SnapshotId};
@@ -57,8 +58,14 @@ pub enum LoadError {
 /// What the directory holds.
 #[derive(Debug)]
 pub struct Loaded {
+    /// The image of the newest snapshot: what is committed in any case.
+    pub base: Replay,
     /// The image at the end of the log.
     pub replay: Replay,
+    /// The voters along the log.
+    pub history: VoterHistory,
+    /// The log is of an older epoch than the newest snapshot: nothing of it counts any more.
+    pub is_superseded: bool,
     /// Snapshots that are there.
     pub snapshots: BTreeSet<SnapshotId>,
     /// Offset after the last whole batch, 0 if there is none.
@@ -86,8 +93,12 @@ pub fn load(disk: &dyn Disk, dir: &Path, cluster_id: &Str) -> Result<Loaded, Loa
         }
         None => Replay::new(MetadataImage::empty(cluster_id.clone()), None),
     };
+    let version = replay.image().features.kraft_version;
     let mut loaded = Loaded {
+        base: replay.clone(),
+        history: VoterHistory::new(replay.voters().cloned(), version),
         replay,
+        is_superseded: false,
         log_end: 0,
         last_epoch: snapshots.last().map_or(0, |id| id.epoch),
         snapshots,
@@ -136,6 +147,13 @@ impl Loaded {
             }
             self.log_end = header.next_offset();
             if header.last_offset() >= expected {
+                if header.partition_leader_epoch < self.base.last().epoch {
+                    self.is_superseded = true;
+                    return Ok(false);
+                }
+                self.history
+                    .batch(&batch)
+                    .map_err(|cause| LoadError::Replay { path: path.to_owned(), cause })?;
                 self.replay
                     .batch(&batch)
                     .map_err(|cause| LoadError::Replay { path: path.to_owned(), cause })?;

@@ -1,13 +1,24 @@
 //! One node's part in the quorum: the metadata log, `quorum-state`, snapshots, and the image at the high watermark.
 //!
-//! [`Quorum`] owns the directory `__cluster_metadata-0`. It does what [`crate::role`] says, in that order: a vote is on
+//! [`Quorum`] owns the directory `__cluster_metadata-0`. It does what [`crate::raft`] says, in that order: a vote is on
 //! disk before it counts, and records are flushed before they are committed.
-//! It is synchronous; its owner calls it from one thread. Any failed write or sync makes it useless for good.
+//!
+//! It is synchronous and has neither threads nor sockets: its owner calls it from one thread, hands in what came from
+//! other nodes ([`Quorum::receive`]), calls [`Quorum::tick`] when [`Quorum::next_deadline`] has come, and sends what
+//! [`Quorum::take_outbound`] gives. Any failed write or sync makes it useless for good.
+//!
+//! There are two images. The *committed* one only grows, on every node. A leader has in addition the *decided* one
+//! ([`Quorum::image`]): what it appended, committed or not. Decisions are made on it, nobody else may see it, and it is
+//! dropped when the node leads no more.
 
 #[cfg(test)]
 mod crash_tests;
+mod drive;
+mod lead;
 mod open;
+mod replicate;
 mod retention;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -16,21 +27,25 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use ottla_log::disk::Disk;
-use ottla_log::{AppendError, LeaderEpoch, Log, LogError, Origin, TimestampMs};
+use ottla_log::disk::{Disk, DiskFile};
+use ottla_log::{AppendError, Log, LogError, TimestampMs};
 use ottla_wire::{Str, Uuid};
 
-use crate::control::{ControlRecord, control_batch};
-use crate::features::{FeatureError, KRaftVersion};
-use crate::image::{MetadataImage, Provenance};
+use crate::bootstrap::Bootstrap;
+use crate::features::FeatureError;
+use crate::history::VoterHistory;
+use crate::image::MetadataImage;
 use crate::load::LoadError;
-use crate::quorum_state::{self, Election, QuorumStateError};
-use crate::record::{RecordError, VersionedRecord};
+use crate::messages::{QuorumRequest, QuorumResponse};
+use crate::quorum_state::QuorumStateError;
+use crate::raft::message::{Correlation, Destination, Failure, Token};
+use crate::raft::{Raft, Timeouts};
+use crate::record::RecordError;
 use crate::replay::{Replay, ReplayError};
-use crate::role::{Command, Event, Raft, Role};
-use crate::snapshot::{self, SnapshotError, SnapshotId};
-use crate::voters::{Voter, VoterEndpoint, VoterSet};
+use crate::snapshot::{SnapshotError, SnapshotId};
+use crate::voters::{VoterEndpoint, VoterSet};
+pub use open::Examined;
+pub use status::{QuorumStatus, ReplicaStatus};
 
 /// Largest batch of metadata records, in bytes.
 pub const MAX_BATCH_BYTES: usize = 8 << 20;
@@ -54,6 +69,12 @@ pub struct QuorumConfig {
     pub static_voters: Option<VoterSet>,
     /// This node's controller listeners, as they are advertised.
     pub endpoints: Vec<VoterEndpoint>,
+    /// Name of the listener by which the nodes of the quorum reach each other: the first of `controller.listener.names`.
+    pub listener: Str,
+    /// `controller.quorum.bootstrap.servers`: who is asked for the leader.
+    pub bootstrap_servers: Vec<(Str, u16)>,
+    /// Times of elections and requests.
+    pub timeouts: Timeouts,
     /// `metadata.log.segment.bytes`.
     pub segment_bytes: u32,
     /// `metadata.log.segment.ms`.
@@ -78,6 +99,9 @@ impl QuorumConfig {
             cluster_id,
             static_voters: None,
             endpoints: Vec::new(),
+            listener: "CONTROLLER".into(),
+            bootstrap_servers: Vec::new(),
+            timeouts: Timeouts::default(),
             segment_bytes: 1 << 30,
             segment_ms: 7 * 24 * 3_600_000,
             retention_bytes: 100 << 20,
@@ -111,7 +135,7 @@ pub enum QuorumError {
     /// `quorum-state` cannot be read. Nothing was written.
     #[error(transparent)]
     State(#[from] QuorumStateError),
-    /// The voters do not allow this node to lead. Nothing was written.
+    /// The voters do not fit this node. Nothing was written.
     #[error("{0}")]
     Voters(String),
     /// A snapshot cannot be read or written.
@@ -165,24 +189,82 @@ impl QuorumError {
     }
 }
 
-/// What DescribeQuorum tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuorumStatus {
-    /// Who leads.
-    pub leader_id: Option<i32>,
-    /// In which epoch.
-    pub leader_epoch: i32,
-    /// End of what is committed.
-    pub high_watermark: i64,
-    /// This node's log end.
-    pub log_end_offset: i64,
-    /// The voters.
-    pub voters: Vec<Voter>,
-    /// Level of `kraft.version`.
-    pub kraft_version: KRaftVersion,
+/// A moment: what a record is stamped with, and what timers run by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// ms since 1970; may jump.
+    pub wall: i64,
+    /// ms of a clock that never goes back, from any origin.
+    pub monotonic: i64,
 }
 
-/// A node of the quorum that leads.
+impl Now {
+    /// Both clocks say the same.
+    pub fn at(ms: i64) -> Self {
+        Self { wall: ms, monotonic: ms }
+    }
+}
+
+/// What comes from other nodes.
+#[derive(Clone, Debug)]
+pub enum Inbound {
+    /// A request; its response comes out with the token, at once or later.
+    Request {
+        /// Chosen by the caller, different for each request that waits.
+        token: Token,
+        /// The request.
+        request: QuorumRequest,
+    },
+    /// The answer to an [`Outbound::Request`].
+    Response {
+        /// Id in the destination.
+        from: i32,
+        /// Number of the request.
+        correlation: Correlation,
+        /// The answer.
+        response: QuorumResponse,
+    },
+    /// There will be no answer to an [`Outbound::Request`].
+    Failed {
+        /// Id in the destination.
+        from: i32,
+        /// Number of the request.
+        correlation: Correlation,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// What goes to other nodes.
+#[derive(Clone, Debug)]
+pub enum Outbound {
+    /// A request. The connection may be kept for the next.
+    Request {
+        /// To whom.
+        to: Destination,
+        /// Comes back with the answer.
+        correlation: Correlation,
+        /// The request.
+        request: QuorumRequest,
+    },
+    /// The answer to an [`Inbound::Request`].
+    Response {
+        /// Which request.
+        token: Token,
+        /// The answer.
+        response: QuorumResponse,
+    },
+}
+
+/// A snapshot that is being fetched.
+#[derive(Debug)]
+struct Part {
+    id: SnapshotId,
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+}
+
+/// A node of the quorum: voter or observer, leader or not.
 #[derive(Debug)]
 pub struct Quorum {
     config: QuorumConfig,
@@ -190,19 +272,42 @@ pub struct Quorum {
     disk: Arc<dyn Disk>,
     log: Log,
     raft: Raft,
-    replay: Replay,
+    /// The image at the high watermark.
+    committed: Replay,
+    /// The image at the log's end, where it is known.
+    tip: Option<Replay>,
+    /// What a leader decided and is not committed: images by the log end that they stand for.
+    undecided: VecDeque<(i64, Replay)>,
+    history: VoterHistory,
     snapshots: BTreeSet<SnapshotId>,
     bytes_since_snapshot: u64,
     last_snapshot_ms: i64,
-    /// The voters are to be written with the next epoch's first record.
-    announce_voters: bool,
+    bootstrap: Bootstrap,
+    /// The last epoch in which this node has begun to decide.
+    active_epoch: i32,
+    part: Option<Part>,
+    outbound: Vec<Outbound>,
+    now: Now,
     failed: Option<String>,
 }
 
 impl Quorum {
-    /// The image at the log's end; after [`Quorum::commit`] that is the high watermark.
+    /// What decisions are made on: on the leader everything decided so far, elsewhere the committed image.
     pub fn image(&self) -> &MetadataImage {
-        self.replay.image()
+        match &self.tip {
+            Some(tip) if self.raft.is_leader() => tip.image(),
+            _ => self.committed.image(),
+        }
+    }
+
+    /// What is committed, as far as this node knows.
+    pub fn committed_image(&self) -> &MetadataImage {
+        self.committed.image()
+    }
+
+    /// Everything below is committed; -1 if nothing is known to be.
+    pub fn high_watermark(&self) -> i64 {
+        self.raft.high_watermark().unwrap_or(-1)
     }
 
     /// Offset that the next record gets.
@@ -212,168 +317,41 @@ impl Quorum {
 
     /// Offset of a `BeginTransaction` that has no end.
     pub fn open_transaction(&self) -> Option<i64> {
-        self.replay.open_transaction()
-    }
-
-    /// Who leads, and how far everybody is.
-    pub fn status(&self) -> QuorumStatus {
-        QuorumStatus {
-            leader_id: matches!(self.raft.role(), Role::Leader { .. }).then_some(self.config.node_id),
-            leader_epoch: self.raft.epoch(),
-            high_watermark: self.raft.high_watermark().unwrap_or(-1),
-            log_end_offset: self.next_offset(),
-            voters: self.raft.voters().iter().cloned().collect(),
-            kraft_version: self.image().features.kraft_version,
+        match &self.tip {
+            Some(tip) if self.raft.is_leader() => tip.open_transaction(),
+            _ => self.committed.open_transaction(),
         }
     }
 
-    /// Appends the records as one batch: they count all together or not at all. Returns the offset of the first. They
-    /// are in the image at once, and durable after [`Quorum::commit`]; nobody may be told before.
-    ///
-    /// # Errors
-    /// See [`QuorumError`]. After `Log` and `Failed` nothing can be written any more; the node must stop.
-    pub fn append(&mut self, records: &[VersionedRecord], now: i64) -> Result<i64, QuorumError> {
-        self.check_leader()?;
-        let first = self.next_offset();
-        if records.is_empty() {
-            return Ok(first);
-        }
-        if records.len() > MAX_RECORDS_PER_BATCH {
-            return Err(QuorumError::TooLarge { records: records.len(), bytes: 0 });
-        }
-        let (replay, batch) = self.prepare(records, now)?;
-        self.append_batch(batch, now)?;
-        self.replay = replay;
-        Ok(first)
+    /// Whether this node is the active controller: it leads, a record of its epoch is committed, and a new log has its
+    /// first records.
+    pub fn is_active(&self) -> bool {
+        self.failed.is_none() && self.raft.is_active_leader() && self.active_epoch == self.raft.epoch()
     }
 
-    /// Appends the records in as many batches as it takes: after a failure or crash only the first of them may be there.
-    ///
-    /// # Errors
-    /// As [`Quorum::append`].
-    pub fn append_all(&mut self, records: &[VersionedRecord], now: i64) -> Result<i64, QuorumError> {
-        let first = self.next_offset();
-        for chunk in records.chunks(RECORDS_AT_ONCE) {
-            self.append(chunk, now)?;
-        }
-        Ok(first)
+    /// Whether this node leads its epoch, be it that nothing of the epoch is committed yet.
+    pub fn is_leader(&self) -> bool {
+        self.raft.is_leader()
     }
 
-    /// Makes everything appended durable and commits it.
-    ///
-    /// # Errors
-    /// The log failed; the node must stop.
-    pub fn commit(&mut self, now: i64) -> Result<(), QuorumError> {
-        if self.raft.high_watermark() == Some(self.next_offset()) {
-            return Ok(());
-        }
-        self.check_leader()?;
-        if let Err(error) = self.log.flush(TimestampMs(now)) {
-            self.failed = Some(error.to_string());
-            return Err(error.into());
-        }
-        let flushed = Event::Flushed { voter: self.config.node_id, end_offset: self.next_offset() };
-        self.drive(flushed, now)
+    /// The node's epoch.
+    pub fn epoch(&self) -> i32 {
+        self.raft.epoch()
     }
 
-    /// Tries the records on a copy of the image and encodes them; nothing is written yet.
-    fn prepare(&self, records: &[VersionedRecord], now: i64) -> Result<(Replay, Bytes), QuorumError> {
-        let epoch = self.raft.epoch();
-        let mut offset = self.next_offset();
-        let batch = snapshot::data_batch(records, offset, epoch, now)?;
-        if batch.len() > MAX_BATCH_BYTES {
-            return Err(QuorumError::TooLarge { records: records.len(), bytes: batch.len() });
-        }
-        let mut replay = self.replay.clone();
-        for record in records {
-            replay.record(offset, &record.record)?;
-            offset += 1;
-        }
-        replay.advance(Provenance { offset: offset - 1, epoch, timestamp: now });
-        Ok((replay, batch))
+    /// Who leads in the node's epoch, as far as it knows; it may be itself.
+    pub fn leader_id(&self) -> Option<i32> {
+        self.raft.leader().map(|leader| leader.id)
     }
 
-    fn append_batch(&mut self, batch: Bytes, now: i64) -> Result<i64, QuorumError> {
-        let size = batch.len() as u64;
-        let epoch = LeaderEpoch(self.raft.epoch());
-        let appended = match self.log.append_as_leader(batch, epoch, Origin::Raft, TimestampMs(now)) {
-            Ok(appended) => appended,
-            Err(error) => {
-                if let AppendError::Log(cause) = &error
-                    && !matches!(cause, LogError::NoSpace { .. })
-                {
-                    self.failed = Some(cause.to_string());
-                }
-                return Err(error.into());
-            }
-        };
-        self.bytes_since_snapshot = self.bytes_since_snapshot.saturating_add(size);
-        Ok(appended.base_offset.0)
+    /// Monotonic ms at which [`Quorum::tick`] is due.
+    pub fn next_deadline(&self) -> i64 {
+        self.raft.next_deadline()
     }
 
-    fn check_leader(&self) -> Result<(), QuorumError> {
-        match &self.failed {
-            Some(reason) => Err(QuorumError::Failed(reason.clone())),
-            None if self.raft.is_active_leader() => Ok(()),
-            None => Err(QuorumError::NotLeader),
-        }
-    }
-
-    /// Does what the state machine asks for until it asks for nothing more.
-    fn drive(&mut self, event: Event, now: i64) -> Result<(), QuorumError> {
-        let mut events = VecDeque::from([event]);
-        while let Some(event) = events.pop_front() {
-            for command in self.raft.handle(event) {
-                events.extend(self.execute(command, now)?);
-            }
-        }
-        Ok(())
-    }
-
-    fn execute(&mut self, command: Command, now: i64) -> Result<Vec<Event>, QuorumError> {
-        match command {
-            Command::Persist(election) => {
-                self.persist(&election)?;
-                Ok(vec![Event::ElectionPersisted])
-            }
-            Command::AppendLeaderChange { epoch, granting } => {
-                let offset = self.append_leader_change(epoch, &granting, now)?;
-                if let Err(error) = self.log.flush(TimestampMs(now)) {
-                    self.failed = Some(error.to_string());
-                    return Err(error.into());
-                }
-                let flushed = Event::Flushed { voter: self.config.node_id, end_offset: self.next_offset() };
-                Ok(vec![Event::EpochStarted { offset }, flushed])
-            }
-            // The owner sees the image change; with one voter nobody else waits for the high watermark.
-            Command::Commit { .. } => Ok(Vec::new()),
-        }
-    }
-
-    fn persist(&mut self, election: &Election) -> Result<(), QuorumError> {
-        let voters: Vec<i32> = self.raft.voters().ids().collect();
-        let version = self.image().features.kraft_version;
-        quorum_state::write(&*self.disk, &self.dir, election, version, &voters).map_err(|cause| {
-            self.failed = Some(cause.to_string());
-            QuorumError::Io { path: self.dir.clone(), cause }
-        })
-    }
-
-    fn append_leader_change(&mut self, epoch: i32, granting: &[i32], now: i64) -> Result<i64, QuorumError> {
-        let voters: Vec<i32> = self.raft.voters().ids().collect();
-        let mut records = vec![ControlRecord::leader_change(self.config.node_id, &voters, granting)];
-        if self.announce_voters {
-            if self.next_offset() == 0 {
-                records.push(ControlRecord::kraft_version(KRaftVersion::Dynamic.level()));
-            }
-            records.push(ControlRecord::Voters(self.raft.voters().to_record()));
-        }
-        let count = i64::try_from(records.len()).unwrap_or(i64::MAX);
-        let batch = control_batch(&records, self.next_offset(), epoch, now)?;
-        let offset = self.append_batch(batch, now)?;
-        self.announce_voters = false;
-        self.replay.advance(Provenance { offset: offset + count - 1, epoch, timestamp: now });
-        Ok(offset)
+    /// What is to be sent, in order.
+    pub fn take_outbound(&mut self) -> Vec<Outbound> {
+        std::mem::take(&mut self.outbound)
     }
 
     fn path_of(&self, id: SnapshotId) -> PathBuf {
@@ -385,7 +363,7 @@ impl Quorum {
         &self.dir
     }
 
-    /// Flushes and closes the log.
+    /// Flushes and closes the log. A leader [resigns](Quorum::resign) before.
     ///
     /// # Errors
     /// The system's.

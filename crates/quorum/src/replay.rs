@@ -104,6 +104,11 @@ impl Replay {
         self.voters.as_ref()
     }
 
+    /// Takes voters that were just written.
+    pub(crate) fn set_voters(&mut self, voters: VoterSet) {
+        self.voters = Some(voters);
+    }
+
     /// Offset of the `BeginTransaction` that has no end yet.
     pub fn open_transaction(&self) -> Option<i64> {
         self.transaction.as_ref().map(|transaction| transaction.start_offset)

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use ottla_wire::records::raft::{VotersRecord, voters_record};
 use ottla_wire::{Str, Uuid};
 
+use crate::raft::message::ReplicaKey;
+
 /// A controller listener of a voter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VoterEndpoint {
@@ -83,6 +85,12 @@ impl VoterSet {
         self.voters.get(&id)
     }
 
+    /// Whether the replica is one of the voters: the same node with the same directory, where directories count.
+    pub fn contains(&self, replica: ReplicaKey) -> bool {
+        let voter = self.voters.get(&replica.id);
+        voter.is_some_and(|voter| ReplicaKey::new(voter.id, voter.directory_id).covers(replica))
+    }
+
     /// Voters in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Voter> {
         self.voters.values()
@@ -111,6 +119,12 @@ impl VoterSet {
     /// Puts the voter in, in place of one with the same id.
     pub fn with(mut self, voter: Voter) -> Self {
         self.voters.insert(voter.id, voter);
+        self
+    }
+
+    /// Leaves the voter out.
+    pub fn without(mut self, id: i32) -> Self {
+        self.voters.remove(&id);
         self
     }
 

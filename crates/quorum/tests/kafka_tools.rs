@@ -7,7 +7,9 @@ use std::sync::Arc;
 use ottla_log::disk::StdDisk;
 use ottla_quorum::bootstrap::{self, Bootstrap};
 use ottla_quorum::voters::VoterEndpoint;
-use ottla_quorum::{METADATA_DIR, MetadataRecord, MetadataVersion, Quorum, QuorumConfig, Voter, VoterSet};
+use ottla_quorum::{
+    METADATA_DIR, MetadataRecord, MetadataVersion, Now, Quorum, QuorumConfig, Voter, VoterSet,
+};
 use ottla_wire::Uuid;
 use ottla_wire::records::metadata::{ConfigRecord, PartitionRecord, ProducerIdsRecord, TopicRecord};
 
@@ -74,7 +76,7 @@ fn dump_log_segments_reads_log_snapshots_and_bootstrap_file() {
     bootstrap::write(&StdDisk, dir.path(), &Bootstrap::default(), NOW).expect("written");
     bootstrap::write_first_voters(&StdDisk, dir.path(), &voters, NOW).expect("written");
     let config = QuorumConfig::new(dir.path().to_owned(), 1, directory_id, "4L6g3nShT-eMCtK--X86sw".into());
-    let mut quorum = Quorum::open(config, Arc::new(StdDisk), NOW).expect("opened");
+    let mut quorum = Quorum::open_alone(config, Arc::new(StdDisk), Now::at(NOW)).expect("opened");
     let level = MetadataVersion::LATEST;
     let records: Vec<_> = records().into_iter().map(|record| record.at(level)).collect();
     quorum.append(&records, NOW).expect("appended");

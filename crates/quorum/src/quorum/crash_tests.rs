@@ -7,6 +7,7 @@ use ottla_log::testing::{FaultyDisk, Rng};
 use super::tests::{NOW, config, format, topic};
 use super::*;
 use crate::bootstrap::Bootstrap;
+use crate::features::KRaftVersion;
 
 /// Scenarios; `OTTLA_CRASH_SEEDS` asks for more.
 const SEEDS: u64 = 80;
@@ -46,7 +47,7 @@ fn open_on(disk: &FaultyDisk, dir: &Path, kind: KRaftVersion) -> Result<Quorum, 
     config.segment_bytes = 2048;
     config.snapshot_bytes = 1500;
     config.retention_bytes = 6000;
-    Quorum::open(config, Arc::new(disk.clone()), NOW)
+    Quorum::open_alone(config, Arc::new(disk.clone()), Now::at(NOW))
 }
 
 fn live(quorum: &mut Quorum, model: &mut Model, rng: &mut Rng) {

@@ -1,5 +1,6 @@
 //! Opening: read and judge without writing, then recover, elect and begin.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,18 +8,19 @@ use ottla_log::disk::Disk;
 use ottla_log::{Log, LogConfig, Offset, Opening, TimestampMs};
 use ottla_wire::records::metadata::{AbortTransactionRecord, BeginTransactionRecord, EndTransactionRecord};
 
-use super::{MAX_BATCH_BYTES, Quorum, QuorumConfig, QuorumError};
+use super::{MAX_BATCH_BYTES, Now, Quorum, QuorumConfig, QuorumError};
 use crate::METADATA_DIR;
 use crate::bootstrap::{self, Bootstrap};
 use crate::features::{FeatureError, KRaftVersion};
 use crate::file;
+use crate::history::VoterHistory;
 use crate::load::{Loaded, load};
 use crate::metadata_version::MetadataVersion;
-use crate::quorum_state;
+use crate::quorum_state::{self, Election};
+use crate::raft::{Event, Raft, RaftConfig};
 use crate::record::{MetadataRecord, VersionedRecord};
-use crate::role::{Event, Raft};
-use crate::snapshot::{PART_SUFFIX, SUFFIX};
-use crate::voters::VoterSet;
+use crate::snapshot::{PART_SUFFIX, SUFFIX, SnapshotId};
+use crate::voters::{Voter, VoterSet};
 
 /// What Kafka writes for the topic of the metadata log, whose id is always the same.
 const PARTITION_METADATA: &str = "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ";
@@ -28,13 +30,11 @@ const PARTITION_METADATA: &str = "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ";
 pub struct Examined {
     loaded: Loaded,
     bootstrap: Bootstrap,
-    voters: VoterSet,
-    epoch: i32,
-    announce_voters: bool,
+    election: Election,
 }
 
 impl Examined {
-    /// The image at the end of the log.
+    /// The image at the end of the log, committed or not.
     pub fn image(&self) -> &crate::MetadataImage {
         self.loaded.replay.image()
     }
@@ -44,7 +44,7 @@ impl Quorum {
     /// Reads the directory and judges whether this node can serve it, without writing.
     ///
     /// # Errors
-    /// Features that are not served, damage, or voters that leave no majority to this node.
+    /// Features that are not served, damage, or voters that this node cannot be among.
     pub fn examine(config: &QuorumConfig, disk: &dyn Disk) -> Result<Examined, QuorumError> {
         let dir = config.dir();
         let bootstrap = bootstrap::read(disk, &config.log_dir)?.unwrap_or_default();
@@ -59,65 +59,172 @@ impl Quorum {
             let path = config.log_dir.join(bootstrap::FILE);
             bootstrap.check_supported().map_err(refused(&path))?;
         }
-        let election = quorum_state::read(disk, &dir)?;
-        let (voters, announce_voters) = settle_voters(config, &loaded)?;
-        let epoch = election.map_or(0, |election| election.epoch).max(loaded.last_epoch);
-        Ok(Examined { loaded, bootstrap, voters, epoch, announce_voters })
+        let election = quorum_state::read(disk, &dir)?.unwrap_or(Election::NONE);
+        check_voters(config, &loaded)?;
+        Ok(Examined { loaded, bootstrap, election })
     }
 
-    /// Recovers the log, elects this node in a new epoch, and writes what a new log begins with.
+    /// Recovers the log and takes the part in the quorum that the voters give to this node. A lone voter leads when this
+    /// returns, in a new epoch, and a new log has its first records.
     ///
     /// # Errors
     /// As [`Quorum::examine`], and everything that writing can meet.
-    pub fn open(config: QuorumConfig, disk: Arc<dyn Disk>, now: i64) -> Result<Self, QuorumError> {
-        let mut examined = Self::examine(&config, &*disk)?;
+    pub fn open(config: QuorumConfig, disk: Arc<dyn Disk>, now: Now) -> Result<Self, QuorumError> {
+        let examined = Self::examine(&config, &*disk)?;
+        Self::open_examined(config, disk, examined, now)
+    }
+
+    /// As [`Quorum::open`] for the one voter of a quorum, and for nobody else.
+    ///
+    /// # Errors
+    /// There are other voters (nothing was written then), or those of [`Quorum::open`].
+    pub fn open_alone(config: QuorumConfig, disk: Arc<dyn Disk>, now: Now) -> Result<Self, QuorumError> {
+        let examined = Self::examine(&config, &*disk)?;
+        let (voters, version) = effective_voters(&config, &examined.loaded.history);
+        let whose = match version {
+            KRaftVersion::Static => "controller.quorum.voters",
+            KRaftVersion::Dynamic => "the metadata log's voters",
+        };
+        check_only_voter(&config, &voters, whose)?;
+        Self::open_examined(config, disk, examined, now)
+    }
+
+    fn open_examined(
+        config: QuorumConfig,
+        disk: Arc<dyn Disk>,
+        examined: Examined,
+        now: Now,
+    ) -> Result<Self, QuorumError> {
+        let Examined { mut loaded, bootstrap, election } = examined;
         let dir = config.dir();
         prepare_dir(&*disk, &config.log_dir, &dir)
             .map_err(|cause| QuorumError::Io { path: dir.clone(), cause })?;
         // The names are durable when `quorum-state` is written, before anything is flushed.
         let opening = Opening { names_synced: true, ..Opening::default() };
-        let now_ms = TimestampMs(now);
-        let mut log = Log::open(dir.clone(), log_config(&config), Arc::clone(&disk), opening, now_ms)?;
-        if examined.loaded.torn_bytes > 0 {
-            tracing::warn!(bytes = examined.loaded.torn_bytes, "metadata log ended in a torn batch");
+        let wall = TimestampMs(now.wall);
+        let mut log = Log::open(dir.clone(), log_config(&config), Arc::clone(&disk), opening, wall)?;
+        if loaded.torn_bytes > 0 {
+            tracing::warn!(bytes = loaded.torn_bytes, "metadata log ended in a torn batch");
         }
-        let needed = examined.loaded.replay.last().offset + 1;
-        if log.end_offset().0 < needed && log.end_offset().0 == examined.loaded.log_end {
-            // The newest snapshot reaches beyond the log.
-            log.truncate_fully_and_start_at(Offset(needed), now_ms)?;
-        } else if log.end_offset().0 != needed {
-            examined.loaded = load(&*disk, &dir, &config.cluster_id)?;
+        if let Some(id) = loaded.snapshots.last().filter(|id| is_superseded(&log, **id)) {
+            log.truncate_fully_and_start_at(Offset(id.end_offset), wall)?;
         }
-        let raft = Raft::new(config.node_id, config.directory_id, examined.voters, examined.epoch);
+        if loaded.is_superseded || log.end_offset().0 != loaded.replay.last().offset + 1 {
+            loaded = load(&*disk, &dir, &config.cluster_id)?;
+        }
+        let raft = raft(&config, &loaded, election, now);
         let mut quorum = Self {
             dir,
             disk,
             log,
             raft,
-            snapshots: examined.loaded.snapshots,
-            bytes_since_snapshot: examined.loaded.bytes_after_snapshot,
-            replay: examined.loaded.replay,
-            last_snapshot_ms: now,
-            announce_voters: examined.announce_voters,
+            snapshots: loaded.snapshots,
+            bytes_since_snapshot: loaded.bytes_after_snapshot,
+            committed: loaded.base,
+            tip: Some(loaded.replay),
+            undecided: VecDeque::new(),
+            history: loaded.history,
+            last_snapshot_ms: now.wall,
+            bootstrap,
+            active_epoch: -1,
+            part: None,
+            outbound: Vec::new(),
+            now,
             failed: None,
             config,
         };
-        quorum.drive(Event::ElectionTimeout, now)?;
-        quorum.begin(&examined.bootstrap, now)?;
+        if quorum.raft.voters().len() != 1 || !quorum.raft.is_voter() {
+            // What was read may only be in the page cache, and it is going to be counted.
+            quorum.sync_names(now.wall)?;
+        }
+        quorum.drive(Event::Tick, now)?;
         Ok(quorum)
     }
 
+    fn sync_names(&mut self, now: i64) -> Result<(), QuorumError> {
+        self.disk.sync_dir(&self.dir).map_err(|cause| QuorumError::Io { path: self.dir.clone(), cause })?;
+        self.flush(now)
+    }
+
     /// What an active controller writes first: it ends a transaction that has no end, and begins an empty log.
-    fn begin(&mut self, bootstrap: &Bootstrap, now: i64) -> Result<(), QuorumError> {
+    pub(super) fn begin(&mut self, now: i64) -> Result<(), QuorumError> {
         if self.open_transaction().is_some() {
             let reason = "this controller took over in the middle of the transaction";
             let abort = AbortTransactionRecord { reason: Some(reason.into()), ..Default::default() };
             self.append(&[unversioned(MetadataRecord::AbortTransaction(abort))], now)?;
         }
         if self.image().features.levels.is_empty() {
-            self.append(&first_records(bootstrap), now)?;
+            let records = first_records(&self.bootstrap);
+            self.append(&records, now)?;
         }
         self.commit(now)
+    }
+}
+
+/// Whether the snapshot is beyond the log, or of a newer epoch: it was fetched, and the log was to be cut.
+fn is_superseded(log: &Log, id: SnapshotId) -> bool {
+    let end = log.end_offset().0;
+    let is_empty = log.start_offset() == log.end_offset();
+    let is_older = log.last_epoch().is_some_and(|epoch| epoch.0 < id.epoch);
+    end < id.end_offset || (is_older && !(is_empty && end == id.end_offset))
+}
+
+fn raft(config: &QuorumConfig, loaded: &Loaded, election: Election, now: Now) -> Raft {
+    let (voters, version) = effective_voters(config, &loaded.history);
+    let local = Voter::standalone(config.node_id, config.directory_id, config.endpoints.clone());
+    // Different for each directory and each start, so that the nodes do not stand for election all at once.
+    let (high, low) = config.directory_id.as_bytes().split_at(8);
+    let half = |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes).unwrap_or_default();
+    let seed = half(high)
+        ^ half(low).rotate_left(17)
+        ^ u64::from(config.node_id.unsigned_abs())
+        ^ now.wall.unsigned_abs();
+    let raft = RaftConfig {
+        local,
+        listener: config.listener.clone(),
+        bootstrap_servers: config.bootstrap_servers.clone(),
+        timeouts: config.timeouts,
+        seed,
+    };
+    Raft::new(raft, voters, version, election, loaded.last_epoch, now.monotonic)
+}
+
+/// The voters that count: those of the log where they are dynamic, else those of the configuration.
+pub(super) fn effective_voters(config: &QuorumConfig, history: &VoterHistory) -> (VoterSet, KRaftVersion) {
+    let version = history.version();
+    let voters = match version {
+        KRaftVersion::Static => config.static_voters.clone(),
+        KRaftVersion::Dynamic => history.voters().cloned(),
+    };
+    (voters.unwrap_or_default(), version)
+}
+
+/// A node without voters needs somebody to ask; a lone voter must be in the directory that it is known by.
+fn check_voters(config: &QuorumConfig, loaded: &Loaded) -> Result<(), QuorumError> {
+    let (voters, version) = effective_voters(config, &loaded.history);
+    if voters.is_empty() && version == KRaftVersion::Static && config.bootstrap_servers.is_empty() {
+        return Err(QuorumError::Voters(format!(
+            "{} has no voters in its metadata log (kraft.version 0) and controller.quorum.voters is not set: set \
+             controller.quorum.voters={}@host:port, or format the directory for dynamic voters",
+            config.log_dir.display(),
+            config.node_id
+        )));
+    }
+    match voters.get(config.node_id) {
+        Some(own)
+            if voters.len() == 1
+                && version == KRaftVersion::Dynamic
+                && own.directory_id != config.directory_id =>
+        {
+            Err(QuorumError::Voters(format!(
+                "{}: the voter {} of the metadata log has directory id {}, this directory has {}",
+                config.log_dir.display(),
+                own.id,
+                own.directory_id,
+                config.directory_id
+            )))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -138,50 +245,6 @@ fn first_records(bootstrap: &Bootstrap) -> Vec<VersionedRecord> {
 
 fn unversioned(record: MetadataRecord) -> VersionedRecord {
     VersionedRecord { record, version: 0 }
-}
-
-/// Who votes, and whether the log has to be told about it.
-fn settle_voters(config: &QuorumConfig, loaded: &Loaded) -> Result<(VoterSet, bool), QuorumError> {
-    match loaded.replay.image().features.kraft_version {
-        KRaftVersion::Static => settle_static(config).map(|voters| (voters, false)),
-        KRaftVersion::Dynamic => settle_dynamic(config, loaded),
-    }
-}
-
-fn settle_static(config: &QuorumConfig) -> Result<VoterSet, QuorumError> {
-    let Some(voters) = &config.static_voters else {
-        return Err(QuorumError::Voters(format!(
-            "{} has no voters in its metadata log (kraft.version 0) and controller.quorum.voters is not set: set \
-             controller.quorum.voters={}@host:port, or format the directory for dynamic voters",
-            config.log_dir.display(),
-            config.node_id
-        )));
-    };
-    check_only_voter(config, voters, "controller.quorum.voters")?;
-    Ok(voters.clone())
-}
-
-fn settle_dynamic(config: &QuorumConfig, loaded: &Loaded) -> Result<(VoterSet, bool), QuorumError> {
-    let voters = loaded.replay.voters().cloned().unwrap_or_default();
-    check_only_voter(config, &voters, "the metadata log's voters")?;
-    let Some(own) = voters.get(config.node_id) else { return Ok((voters, false)) };
-    if own.directory_id != config.directory_id {
-        return Err(QuorumError::Voters(format!(
-            "{}: the voter {} of the metadata log has directory id {}, this directory has {}",
-            config.log_dir.display(),
-            own.id,
-            own.directory_id,
-            config.directory_id
-        )));
-    }
-    let mut renewed = own.clone();
-    renewed.kraft_versions = (0, 1);
-    if !config.endpoints.is_empty() {
-        renewed.endpoints.clone_from(&config.endpoints);
-    }
-    let changed = renewed != *own;
-    let announce = changed || loaded.log_end == 0;
-    Ok((voters.with(renewed), announce))
 }
 
 fn check_only_voter(config: &QuorumConfig, voters: &VoterSet, whose: &str) -> Result<(), QuorumError> {

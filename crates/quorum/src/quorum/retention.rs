@@ -21,17 +21,17 @@ impl Quorum {
         self.snapshot(now)
     }
 
-    /// Writes a snapshot of the image, if there is not one already.
+    /// Writes a snapshot of the committed image, if there is not one already.
     ///
     /// # Errors
     /// As [`Quorum::maybe_snapshot`].
     pub fn snapshot(&mut self, now: i64) -> Result<Option<SnapshotId>, QuorumError> {
-        let image = self.replay.image();
+        let image = self.committed.image();
         let end_offset = image.offset() + 1;
         if self.snapshots.last().is_some_and(|newest| newest.end_offset >= end_offset) {
             return Ok(None);
         }
-        let id = snapshot::write(&*self.disk, &self.dir, image, Some(self.raft.voters()), now)?;
+        let id = snapshot::write(&*self.disk, &self.dir, image, self.committed.voters(), now)?;
         self.snapshots.insert(id);
         self.bytes_since_snapshot = 0;
         self.last_snapshot_ms = now;

@@ -10,9 +10,12 @@ use ottla_wire::records::metadata::{
 
 use super::*;
 use crate::bootstrap::{self, Bootstrap, feature_level};
+use crate::features::KRaftVersion;
 use crate::load::load;
 use crate::metadata_version::MetadataVersion;
-use crate::record::MetadataRecord;
+use crate::quorum_state::{self, Election};
+use crate::record::{MetadataRecord, VersionedRecord};
+use crate::voters::Voter;
 
 pub(super) const NOW: i64 = 1_700_000_000_000;
 
@@ -44,7 +47,7 @@ pub(super) fn format(dir: &Path, kind: KRaftVersion, bootstrap: &Bootstrap) {
 }
 
 fn open(config: &QuorumConfig) -> Result<Quorum, QuorumError> {
-    Quorum::open(config.clone(), Arc::new(StdDisk), NOW)
+    Quorum::open_alone(config.clone(), Arc::new(StdDisk), Now::at(NOW))
 }
 
 pub(super) fn formatted(kind: KRaftVersion) -> (tempfile::TempDir, QuorumConfig) {

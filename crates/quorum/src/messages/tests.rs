@@ -1,7 +1,7 @@
 //! What is sent is what arrives; what is not for this quorum is refused.
 
 use bytes::Bytes;
-use ottla_wire::messages::{FetchRequest, VoteRequest};
+use ottla_wire::messages::VoteRequest;
 use ottla_wire::{ErrorCode, Message, Str, decode_exact, encode_to_bytes};
 
 use super::*;
@@ -95,7 +95,7 @@ fn another_cluster_and_other_partitions_are_refused() {
     let empty = QuorumRequest::Vote(VoteRequest::default());
     let refusal = decode_request(empty, &cluster).expect_err("about nothing");
     assert_eq!(decode_response(*refusal).error, ErrorCode::InvalidRequest);
-    let empty = QuorumRequest::Fetch(Box::new(FetchRequest::default()));
+    let empty = QuorumRequest::Fetch(Box::default());
     let refusal = decode_request(empty, &cluster).expect_err("about nothing");
     assert_eq!(decode_response(*refusal).error, ErrorCode::InvalidRequest);
 }

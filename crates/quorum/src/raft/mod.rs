@@ -468,7 +468,7 @@ impl Raft {
                 self.vote_response(from, Asked::PreVote, true, ErrorCode::None, now);
             }
             (Asked::Fetch | Asked::FetchSnapshot, Failure::Disconnected) => {
-                self.leader_disconnected(from, now)
+                self.leader_disconnected(from, now);
             }
             _ => {}
         }

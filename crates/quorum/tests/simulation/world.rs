@@ -511,6 +511,7 @@ impl World {
         let Some(node) = outside else { return Ok(()) };
         let request = match by_id(node.id) {
             Some(old) => QuorumRequest::RemoveRaftVoter(RemoveRaftVoterRequest {
+                cluster_id: None,
                 voter_id: old.id,
                 voter_directory_id: old.directory_id,
                 ..Default::default()
@@ -524,6 +525,7 @@ impl World {
                     ..Default::default()
                 };
                 QuorumRequest::AddRaftVoter(AddRaftVoterRequest {
+                    cluster_id: None,
                     timeout_ms: 1000,
                     voter_id: node.id,
                     voter_directory_id: node.directory_id,

@@ -239,7 +239,7 @@ pub(super) fn now_ms() -> i64 {
     clock::now().0
 }
 
-/// The time by both clocks. Alone, a node waits for nobody: nothing runs by the second one.
+/// The time by both clocks.
 pub(super) fn now() -> Now {
-    Now::at(now_ms())
+    Now { wall: now_ms(), monotonic: clock::monotonic_ms() }
 }

@@ -133,14 +133,23 @@ impl Connection {
         build: impl FnOnce(i16) -> R,
     ) -> Result<R::Response, CallError> {
         let version = self.common_version::<R>().ok_or(CallError::Unsupported(R::KEY))?;
-        self.send_at(&build(version), version).await
+        let body = self.encode(&build(version), version)?;
+        self.answer::<R>(body, version).await
     }
 
     async fn send_at<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, CallError> {
+        let body = self.encode(request, version)?;
+        self.answer::<R>(body, version).await
+    }
+
+    fn encode<R: Request>(&mut self, request: &R, version: i16) -> Result<Bytes, CallError> {
         self.correlation_id = self.correlation_id.wrapping_add(1);
         let client_id = Some(self.options.client_id.clone());
         let parts = encode_request(request, version, self.correlation_id, client_id)?;
-        let body = parts.into_bytes().ok_or(CallError::Protocol("a request is bytes"))?;
+        parts.into_bytes().ok_or(CallError::Protocol("a request is bytes"))
+    }
+
+    async fn answer<R: Request>(&mut self, body: Bytes, version: i16) -> Result<R::Response, CallError> {
         let exchange = timeout(self.options.deadline, self.exchange(&body)).await;
         let answer = match exchange {
             Err(_) => return Err(CallError::Deadline(self.address.clone())),

@@ -1,9 +1,6 @@
 //! One connection per cluster, opened when it is asked for and dropped after an error.
 
-use super::{
-    admin::Admin,
-    error::KafkaError,
-};
+use super::{admin::Admin, error::KafkaError};
 use crate::{
     lease::{Leadership, WRITE},
     telemetry::Metrics,

@@ -72,7 +72,11 @@ impl Segment {
             self.file()?.set_len(self.size).map_err(|e| LogError::io("truncate", &self.path, e))?;
         }
         self.file.set_unsynced();
-        self.finish()?;
+        match self.finish() {
+            // What the indexes have no room for waits in memory: a full disk keeps no node from starting.
+            Err(LogError::NoSpace { .. }) => {}
+            other => other?,
+        }
         let cut = reason.map(|reason| (lost, reason));
         Ok(Recovered { end: last.plus(1), cut })
     }

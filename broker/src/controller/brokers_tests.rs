@@ -3,11 +3,11 @@
 use ottla_quorum::image::{MetadataImage, NO_LEADER};
 use ottla_quorum::{MetadataRecord, features};
 use ottla_wire::messages::{BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest};
-use ottla_wire::records::metadata::{FeatureLevelRecord, PartitionRecord, TopicRecord};
+use ottla_wire::records::metadata::FeatureLevelRecord;
 use ottla_wire::{ErrorCode, Uuid};
 
 use super::brokers::Brokers;
-use super::tests::{apply, cluster, directory, registration, uuid};
+use super::tests::{apply, cluster, directory, registration, topic, uuid};
 use super::upkeep::Upkeep;
 use super::view::View;
 use super::{ControllerError, heartbeat, registration as decisions};
@@ -51,20 +51,7 @@ impl Controller {
 
     /// Topic `n` with one partition of these replicas, all in sync.
     pub(super) fn topic(&mut self, n: u8, replicas: &[i32]) {
-        let name = format!("t{n}").into();
-        let topic = TopicRecord { name, topic_id: uuid(n), ..Default::default() };
-        let partition = PartitionRecord {
-            topic_id: uuid(n),
-            partition_id: 0,
-            replicas: replicas.to_vec(),
-            isr: replicas.to_vec(),
-            leader: replicas[0],
-            leader_epoch: 0,
-            partition_epoch: 0,
-            directories: replicas.iter().map(|id| directory(*id)).collect(),
-            ..Default::default()
-        };
-        self.write(&[topic.into(), partition.into()]);
+        self.write(&topic(&format!("t{n}"), n, replicas));
     }
 
     pub(super) fn decide<R>(

@@ -103,10 +103,10 @@ pub(super) fn cluster(brokers: &[i32]) -> MetadataImage {
     image
 }
 
-pub(super) fn with_topic(brokers: &[i32], replicas: &[i32]) -> MetadataImage {
-    let mut image = cluster(brokers);
+/// A topic with one partition of these replicas, all in sync.
+pub(super) fn topic(name: &str, id: u8, replicas: &[i32]) -> [MetadataRecord; 2] {
     let partition = PartitionRecord {
-        topic_id: uuid(7),
+        topic_id: uuid(id),
         partition_id: 0,
         replicas: replicas.to_vec(),
         isr: replicas.to_vec(),
@@ -116,8 +116,13 @@ pub(super) fn with_topic(brokers: &[i32], replicas: &[i32]) -> MetadataImage {
         directories: replicas.iter().map(|id| directory(*id)).collect(),
         ..Default::default()
     };
-    let topic = TopicRecord { name: "t".into(), topic_id: uuid(7), ..Default::default() };
-    apply(&mut image, &[topic.into(), partition.into()]);
+    let topic = TopicRecord { name: name.into(), topic_id: uuid(id), ..Default::default() };
+    [topic.into(), partition.into()]
+}
+
+pub(super) fn with_topic(brokers: &[i32], replicas: &[i32]) -> MetadataImage {
+    let mut image = cluster(brokers);
+    apply(&mut image, &topic("t", 7, replicas));
     image
 }
 

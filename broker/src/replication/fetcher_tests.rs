@@ -65,6 +65,18 @@ fn failed(partition_index: i32, error: ErrorCode) -> PartitionData {
     PartitionData { error_code: error.code(), ..data(partition_index, b"") }
 }
 
+/// The leader's answer to a question for one of its bounds.
+fn told(offset: i64) -> ListOffsetsResponse {
+    ListOffsetsResponse {
+        topics: vec![ListOffsetsTopicResponse {
+            name: "t".into(),
+            partitions: vec![ListOffsetsPartitionResponse { offset, ..Default::default() }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
 #[test]
 fn a_follower_says_who_it_is_and_where_it_goes_on() {
     let request = asked(fetcher(1).step(Millis(0)));
@@ -128,14 +140,6 @@ fn outside_of_the_leaders_log_its_bounds_are_asked_for() {
     assert_eq!((latest.replica_id, latest.topics[0].partitions.len()), (9, 1));
     assert_eq!(latest.topics[0].partitions[0].current_leader_epoch, 3);
     assert_eq!(earliest.topics[0].partitions[0].timestamp, -2);
-    let told = |offset| ListOffsetsResponse {
-        topics: vec![ListOffsetsTopicResponse {
-            name: "t".into(),
-            partitions: vec![ListOffsetsPartitionResponse { offset, ..Default::default() }],
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
     let commands = fetcher.bounded(&told(30), &told(20), Millis(3));
     assert_eq!(commands[0].action, Action::Fit { start: Offset(20), end: Offset(30) });
     fetcher.done(&commands[0], Some(at(20)), Millis(4));
@@ -147,14 +151,6 @@ fn a_fit_that_changes_nothing_is_not_repeated_at_once() {
     let mut fetcher = fetcher(1);
     asked(fetcher.step(Millis(0)));
     fetcher.fetched(response(5, vec![failed(0, ErrorCode::OffsetOutOfRange)]), Millis(1));
-    let told = |offset| ListOffsetsResponse {
-        topics: vec![ListOffsetsTopicResponse {
-            name: "t".into(),
-            partitions: vec![ListOffsetsPartitionResponse { offset, ..Default::default() }],
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
     let commands = fetcher.bounded(&told(30), &told(0), Millis(3));
     fetcher.done(&commands[0], Some(at(10)), Millis(4));
     assert_eq!(fetcher.step(Millis(5)), Step::Wait(Some(Millis(1004))));

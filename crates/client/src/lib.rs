@@ -102,16 +102,14 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Whom it leads to.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
     /// The highest version of a request that both sides know.
-    pub fn common_version<R: Request>(&self) -> Option<i16> {
-        let (lowest, highest) = *self.versions.get(&R::KEY.code())?;
-        let version = highest.min(*R::VERSIONS.end());
-        (version >= lowest && version >= *R::VERSIONS.start()).then_some(version)
+    fn common_version<R: Request>(&self) -> Result<i16, CallError> {
+        let served = self.versions.get(&R::KEY.code());
+        let common = served.and_then(|(lowest, highest)| {
+            let version = *highest.min(R::VERSIONS.end());
+            (version >= *lowest && version >= *R::VERSIONS.start()).then_some(version)
+        });
+        common.ok_or(CallError::Unsupported(R::KEY))
     }
 
     /// Sends a request in the highest common version and waits for its answer.
@@ -120,7 +118,7 @@ impl Connection {
     /// Where they are not [harmless](CallError::is_harmless) the connection is of no more use; nor is it after a call that
     /// was given up halfway.
     pub async fn send<R: Request>(&mut self, request: &R) -> Result<R::Response, CallError> {
-        let version = self.common_version::<R>().ok_or(CallError::Unsupported(R::KEY))?;
+        let version = self.common_version::<R>()?;
         self.send_at(request, version).await
     }
 
@@ -132,7 +130,7 @@ impl Connection {
         &mut self,
         build: impl FnOnce(i16) -> R,
     ) -> Result<R::Response, CallError> {
-        let version = self.common_version::<R>().ok_or(CallError::Unsupported(R::KEY))?;
+        let version = self.common_version::<R>()?;
         let body = self.encode(&build(version), version)?;
         self.answer::<R>(body, version).await
     }

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// For connecting and for each request with its answer.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 /// The longest answer that is read, in bytes.
 const LONGEST_ANSWER: usize = 16 << 20;
 

@@ -42,10 +42,16 @@ pub(crate) struct IndexView<E> {
     path: PathBuf,
     file: Option<Arc<dyn DiskFile>>,
     stored: usize,
+    last: Option<E>,
     tail: Vec<E>,
 }
 
 impl<E: Entry> IndexView<E> {
+    /// The newest entry.
+    pub(crate) fn last(&self) -> Option<E> {
+        self.last
+    }
+
     /// The last entry for which `before` holds; it must hold for a prefix of the entries. The search begins at `part` of
     /// `whole`, where the entry is if they are spread evenly.
     pub(crate) fn last_where(
@@ -276,7 +282,7 @@ impl<E: Entry> IndexFile<E> {
     fn viewed(&self, state: &mut State<E>) -> Result<IndexView<E>, LogError> {
         let stored = self.load(state)?;
         let file = if stored > 0 { Some(self.file(state)?) } else { None };
-        Ok(IndexView { path: self.path.clone(), file, stored, tail: state.tail.clone() })
+        Ok(IndexView { path: self.path.clone(), file, stored, last: state.last, tail: state.tail.clone() })
     }
 
     fn entries(&self, state: &mut State<E>, at: usize, count: usize) -> Result<Vec<E>, LogError> {

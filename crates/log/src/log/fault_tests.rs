@@ -151,3 +151,28 @@ fn records_can_be_deleted_without_a_byte_to_write() {
     setup.disk.set_space_left(None);
     assert_eq!(setup.append(10).unwrap().base_offset, Offset(4));
 }
+
+/// However many index entries there are to be built anew, a node that was killed on a full disk starts again.
+#[test]
+fn a_log_is_recovered_without_a_byte_to_write() {
+    for batches in 1..10 {
+        let mut setup = setup(LogConfig { index_interval_bytes: 0, ..LogConfig::default() });
+        for _ in 0..batches {
+            setup.append(50).unwrap();
+        }
+        setup.log.flush(NOW).unwrap();
+        setup.disk.set_space_left(Some(0));
+        let disk = setup.disk.clone();
+        let mut log = setup.reopened();
+        assert_eq!((log.end_offset(), log.poisoned()), (Offset(batches), None));
+        assert!(matches!(
+            log.append_as_leader(batch(0, 50), EPOCH, Origin::Client, NOW),
+            Err(AppendError::Log(LogError::NoSpace { .. }))
+        ));
+        for offset in 0..batches {
+            let slice = log.read(Offset(offset), 1, Offset::MAX, true).unwrap();
+            assert_eq!(slice.first_offset, Offset(offset));
+        }
+        disk.set_space_left(None);
+    }
+}

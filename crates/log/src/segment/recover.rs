@@ -72,11 +72,7 @@ impl Segment {
             self.file()?.set_len(self.size).map_err(|e| LogError::io("truncate", &self.path, e))?;
         }
         self.file.set_unsynced();
-        match self.finish() {
-            // What the indexes have no room for waits in memory: a full disk keeps no node from starting.
-            Err(LogError::NoSpace { .. }) => {}
-            other => other?,
-        }
+        self.finish_rebuilt()?;
         let cut = reason.map(|reason| (lost, reason));
         Ok(Recovered { end: last.plus(1), cut })
     }
@@ -89,7 +85,15 @@ impl Segment {
         while let Some(batch) = walk.next()? {
             self.index_batch(&info(&batch.header), config)?;
         }
-        self.finish()
+        self.finish_rebuilt()
+    }
+
+    /// What the indexes have no room for waits in memory: a full disk keeps no node from starting.
+    fn finish_rebuilt(&mut self) -> Result<(), LogError> {
+        match self.finish() {
+            Err(LogError::NoSpace { .. }) => Ok(()),
+            other => other,
+        }
     }
 
     fn reset_indexes(&mut self) -> Result<(), LogError> {

@@ -16,8 +16,6 @@ pub(crate) struct SegmentView {
     path: PathBuf,
     file: Arc<dyn DiskFile>,
     size: u64,
-    /// Its offsets as far as the index goes, relative to the base.
-    span: u64,
     /// None if it is damaged, which only makes reading slower: a walk begins at the first batch then.
     index: Option<IndexView<OffsetEntry>>,
 }
@@ -25,14 +23,12 @@ pub(crate) struct SegmentView {
 impl Segment {
     /// Opens files that are not open, and reads little or nothing.
     pub(crate) fn view(&self) -> Result<SegmentView, LogError> {
-        let index = self.offset_index.last().and_then(|last| Ok((last, self.offset_index.view()?)));
-        let (last, index) = unless_damaged(index)?.unzip();
+        let index = unless_damaged(self.offset_index.view())?;
         Ok(SegmentView {
             base: self.base,
             path: self.path.clone(),
             file: self.file()?,
             size: self.size,
-            span: last.flatten().map_or(0, |entry| u64::try_from(entry.relative_offset).unwrap_or(0)),
             index,
         })
     }
@@ -63,8 +59,10 @@ impl SegmentView {
     /// Headers from a batch on that is at or before the one with `offset`.
     pub(crate) fn walk_before(&self, offset: Offset) -> Result<HeaderWalk, LogError> {
         let relative = offset.0.saturating_sub(self.base.0);
-        let part = u64::try_from(relative).unwrap_or(0);
-        self.walk_from((part, self.span), |entry| i64::from(entry.relative_offset) <= relative)
+        let last =
+            self.index.as_ref().and_then(IndexView::last).map_or(0, |last| i64::from(last.relative_offset));
+        let near = (u64::try_from(relative).unwrap_or(0), u64::try_from(last).unwrap_or(0));
+        self.walk_from(near, |entry| i64::from(entry.relative_offset) <= relative)
     }
 
     /// Headers from the last index entry on for which `before` holds.

@@ -1,10 +1,9 @@
 //! One request between its frame and its response: what decodes and encodes it, and why it may end its connection instead.
 
-use futures::future::BoxFuture;
 use ottla_wire::{ApiKey, DecodeError, Decoder, EncodeError, ErrorCode, Message, Request};
 
 use super::RequestContext;
-use crate::net::{Answer, Payer, Response, Share};
+use crate::net::{Payer, Response, Share};
 use crate::telemetry::Timing;
 
 /// Why a request ends its connection instead of being answered.
@@ -54,9 +53,6 @@ pub enum Refusal {
     #[error("produce with acks=0 failed: {0}")]
     UnackedProduce(ErrorCode),
 }
-
-/// A request that is being handled.
-pub(super) type Handling = BoxFuture<'static, Result<Answer, Refusal>>;
 
 /// One request on its way: envelope, memory share, clock.
 #[derive(Debug)]

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use ottla_wire::messages::{self, ApiVersionsResponse};
 use ottla_wire::{ApiKey, Decoder, ErrorCode};
+use tokio_util::sync::CancellationToken;
 
-use super::call::{Call, Handling, encode};
+use super::call::{Call, encode};
 use super::{Refusal, RequestContext};
 use crate::broker::Broker;
-use crate::net::{Answer, Frame, Peer, timed};
+use crate::net::{Answer, ConnectionSlots, Frame, Handling, MemoryBudget, Peer, Service, timed};
+use crate::quota::Quotas;
 use crate::security::{Action, Operation, Resource};
-use crate::telemetry::Timing;
+use crate::telemetry::{Metrics, Timing};
 
 /// Adds the pause for the request's own time to a response; some have no field for it, and Fetch sees to it itself.
 macro_rules! throttled {
@@ -86,8 +88,33 @@ apis! {
     ListConfigResources: ListConfigResourcesRequest => list_config_resources,
 }
 
-/// Decodes a frame and begins to handle it. Nothing of the handler has run yet when this returns.
-pub(crate) fn start(broker: &Arc<Broker>, peer: &Peer, frame: Frame) -> Result<Handling, Refusal> {
+impl Service for Broker {
+    fn start(self: &Arc<Self>, peer: &Peer, frame: Frame) -> Result<Handling, Refusal> {
+        start(self, peer, frame)
+    }
+
+    fn memory(&self) -> &MemoryBudget {
+        &self.memory
+    }
+
+    fn connections(&self) -> &Arc<ConnectionSlots> {
+        &self.connections
+    }
+
+    fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
+}
+
+fn start(broker: &Arc<Broker>, peer: &Peer, frame: Frame) -> Result<Handling, Refusal> {
     let length = frame.bytes.len();
     let (header, decoder) = ottla_wire::decode_request_header(frame.bytes).map_err(Refusal::Header)?;
     let (key, version) = (header.request_api_key, header.request_api_version);

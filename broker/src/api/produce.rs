@@ -18,13 +18,13 @@ use ottla_wire::{Decoder, ErrorCode, Records, Str, Uuid};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::call::{Call, Handling};
+use super::call::Call;
 use super::leader_hint::LeaderHints;
 use super::{Refusal, RequestContext};
 use crate::blocking;
 use crate::broker::Broker;
 use crate::clock;
-use crate::net::Answer;
+use crate::net::{Answer, Handling};
 use crate::partition::{Partition, ProduceError, RequiredAcks};
 use crate::quota::QuotaKind;
 use crate::security::{Operation, Resource};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use ottla_log::LogError;
@@ -247,15 +247,7 @@ fn prepare(config: &Config, disk: &Arc<dyn Disk>) -> Result<Ground, StartError> 
 }
 
 async fn bind(config: &Config) -> Result<Vec<Listener>, BindError> {
-    let network = &config.network;
-    let size = |bytes: Option<i32>| bytes.and_then(|bytes| usize::try_from(bytes).ok());
-    let options = SocketOptions {
-        max_request_bytes: size(Some(network.max_request_bytes)).unwrap_or(0),
-        send_buffer_bytes: size(network.send_buffer_bytes),
-        receive_buffer_bytes: size(network.receive_buffer_bytes),
-        backlog: u32::try_from(network.backlog).unwrap_or(50),
-        max_idle: network.max_idle.unwrap_or(Duration::from_secs(365 * 24 * 3600)),
-    };
+    let options = SocketOptions::of(&config.network);
     let mut bound = Vec::new();
     // A controller listener takes requests of other nodes' quorum members, and this one is alone.
     let for_clients =

@@ -11,14 +11,13 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::SocketOptions;
 use super::budget::FREE;
 use super::frame::{Frame, FrameError, FrameReader};
 use super::slots::Slot;
 use super::timed::timed;
 use super::writer::ResponseWriter;
-use crate::api::{ListenerName, Refusal, dispatch};
-use crate::broker::Broker;
+use super::{Handling, Service, SocketOptions};
+use crate::api::{ListenerName, Refusal};
 use crate::quota::Mute;
 use crate::security::Principal;
 use crate::telemetry::Timing;
@@ -73,8 +72,6 @@ pub struct Peer {
     pub mute: Mute,
 }
 
-type Handling = BoxFuture<'static, Result<Answer, Refusal>>;
-
 /// Why a connection ends before its peer ends it.
 #[derive(Debug, thiserror::Error)]
 enum End {
@@ -88,11 +85,11 @@ enum End {
     Idle,
 }
 
-pub(super) struct Connection {
+pub(super) struct Connection<S> {
     socket: TcpStream,
     peer: Arc<Peer>,
     slot: Slot,
-    broker: Arc<Broker>,
+    service: Arc<S>,
     reader: FrameReader,
     writer: ResponseWriter,
     max_idle: Duration,
@@ -150,20 +147,20 @@ impl Answers {
     }
 }
 
-impl Connection {
+impl<S: Service> Connection<S> {
     pub(super) fn new(
         socket: TcpStream,
         peer: Arc<Peer>,
         slot: Slot,
-        broker: Arc<Broker>,
+        service: Arc<S>,
         options: &SocketOptions,
     ) -> Self {
-        let budget = broker.memory.clone();
+        let budget = service.memory().clone();
         Self {
             socket,
             peer,
             slot,
-            broker,
+            service,
             reader: FrameReader::new(options.max_request_bytes, budget.clone()),
             writer: ResponseWriter::new(options.max_idle, budget),
             max_idle: options.max_idle,
@@ -174,7 +171,7 @@ impl Connection {
         }
     }
 
-    /// Serves until the peer leaves, breaks the protocol, or the broker stops (what is in hand is answered first).
+    /// Serves until the peer leaves, breaks the protocol, or the service stops (what is in hand is answered first).
     pub(super) async fn serve(mut self) {
         let client = self.peer.address;
         match self.run().await {
@@ -187,7 +184,7 @@ impl Connection {
     }
 
     async fn run(&mut self) -> Result<(), End> {
-        let stopping = self.broker.stopping.clone();
+        let stopping = self.service.stopping().clone();
         let idle = tokio::time::sleep(self.max_idle);
         tokio::pin!(idle);
         loop {
@@ -225,7 +222,7 @@ impl Connection {
         self.last_use = Instant::now();
         self.slot.touch(self.last_use);
         self.uncounted = if frame.share.is_some() { 0 } else { frame.bytes.len().min(FREE) };
-        self.handling = Some(dispatch::start(&self.broker, &self.peer, frame)?);
+        self.handling = Some(self.service.start(&self.peer, frame)?);
         Ok(())
     }
 
@@ -250,9 +247,9 @@ impl Connection {
         self.last_use = Instant::now();
         if let Some(Payer { user, client }) = payer {
             // Felt with the next request.
-            self.broker.quotas.record_time(&user, &client, spent, self.last_use.into_std());
+            self.service.quotas().record_time(&user, &client, spent, self.last_use.into_std());
         }
-        self.broker.metrics.requests.done(&timing);
+        self.service.metrics().requests.done(&timing);
         Ok(())
     }
 }

@@ -14,9 +14,8 @@ use tracing::{debug, info, warn};
 
 use super::connection::{Connection, Peer};
 use super::slots::Slot;
-use super::{ConnectionSlots, SocketOptions};
+use super::{Service, SocketOptions};
 use crate::api::ListenerName;
-use crate::broker::Broker;
 use crate::quota::Mute;
 use crate::security::Principal;
 
@@ -76,20 +75,20 @@ impl Listener {
         &self.name
     }
 
-    /// Accepts until the broker stops; `connections` tracks what was accepted.
-    pub async fn serve(self, broker: Arc<Broker>, connections: TaskTracker) {
-        let stopping = broker.stopping.clone();
+    /// Accepts until the service stops; `connections` tracks what was accepted.
+    pub async fn serve<S: Service>(self, service: Arc<S>, connections: TaskTracker) {
+        let stopping = service.stopping().clone();
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = stopping.cancelled() => return,
-                accepted = self.accept(&broker, &connections) => accepted,
+                accepted = self.accept(&*service, &connections) => accepted,
             };
             match accepted {
                 Ok(Some((socket, address, slot))) => {
                     let evicted = slot.evicted();
-                    let connection = self.connection(socket, address, slot, &broker);
-                    let gauge = broker.metrics.network.connection_opened(&self.name);
+                    let connection = self.connection(socket, address, slot, &service);
+                    let gauge = service.metrics().network.connection_opened(&self.name);
                     connections.spawn(async move {
                         tokio::select! {
                             () = connection.serve() => {}
@@ -109,17 +108,17 @@ impl Listener {
         }
     }
 
-    async fn accept(
+    async fn accept<S: Service>(
         &self,
-        broker: &Arc<Broker>,
+        service: &S,
         connections: &TaskTracker,
     ) -> io::Result<Option<(TcpStream, SocketAddr, Slot)>> {
-        let slots: &Arc<ConnectionSlots> = &broker.connections;
+        let slots = service.connections();
         slots.free(self.protected).await;
         let (socket, address) = self.socket.accept().await?;
-        if let Some(pause) = broker.quotas.connect(address.ip(), Instant::now()) {
+        if let Some(pause) = service.quotas().connect(address.ip(), Instant::now()) {
             debug!(client = %address.ip(), listener = %self.name, "connection refused: too many in a short time");
-            connections.spawn(close_later(socket, pause, broker.stopping.clone()));
+            connections.spawn(close_later(socket, pause, service.stopping().clone()));
             return Ok(None);
         }
         let Some(slot) = slots.take(address.ip(), self.protected).await else {
@@ -133,13 +132,13 @@ impl Listener {
         Ok(Some((socket, address, slot)))
     }
 
-    fn connection(
+    fn connection<S: Service>(
         &self,
         socket: TcpStream,
         address: SocketAddr,
         slot: Slot,
-        broker: &Arc<Broker>,
-    ) -> Connection {
+        service: &Arc<S>,
+    ) -> Connection<S> {
         let address = address.ip().to_canonical();
         let peer = Peer {
             listener: self.name.clone(),
@@ -148,7 +147,7 @@ impl Listener {
             host: Str::from(format!("/{address}")),
             mute: Mute::default(),
         };
-        Connection::new(socket, Arc::new(peer), slot, Arc::clone(broker), &self.options)
+        Connection::new(socket, Arc::new(peer), slot, Arc::clone(service), &self.options)
     }
 }
 

@@ -9,17 +9,21 @@ mod connection;
 mod frame;
 mod limits;
 mod listener;
+mod service;
 mod slots;
 mod timed;
 mod writer;
 
 use std::time::Duration;
 
+use crate::config::Network;
+
 pub use budget::{MemoryBudget, Share};
 pub use connection::{Answer, Payer, Peer, Response};
 pub use frame::{Frame, FrameError};
 pub use limits::{ConnectionLimits, UnknownHost};
 pub use listener::{BindError, Listener};
+pub use service::{Handling, Service};
 pub use slots::ConnectionSlots;
 pub use timed::timed;
 
@@ -36,4 +40,18 @@ pub struct SocketOptions {
     pub backlog: u32,
     /// `connections.max.idle.ms`; also how long a write may stand still.
     pub max_idle: Duration,
+}
+
+impl SocketOptions {
+    /// As configured.
+    pub fn of(network: &Network) -> Self {
+        let size = |bytes: Option<i32>| bytes.and_then(|bytes| usize::try_from(bytes).ok());
+        Self {
+            max_request_bytes: size(Some(network.max_request_bytes)).unwrap_or(0),
+            send_buffer_bytes: size(network.send_buffer_bytes),
+            receive_buffer_bytes: size(network.receive_buffer_bytes),
+            backlog: u32::try_from(network.backlog).unwrap_or(50),
+            max_idle: network.max_idle.unwrap_or(Duration::from_secs(365 * 24 * 3600)),
+        }
+    }
 }

@@ -61,6 +61,9 @@ pub struct Options {
     /// Seconds to send for
     #[arg(long, default_value_t = 30.0)]
     pub seconds: f64,
+    /// Stop sending as soon as standard input ends
+    #[arg(long)]
+    pub until_input_ends: bool,
     /// Seconds that each may take after that: the last acknowledgements, the groups, reading the log
     #[arg(long, default_value_t = 60.0)]
     pub patience: f64,
@@ -96,6 +99,8 @@ struct Load {
     start: Instant,
     series: Mutex<Series>,
     consuming: AtomicBool,
+    /// Whether sending is to stop.
+    over: AtomicBool,
 }
 
 impl Load {
@@ -141,9 +146,13 @@ pub fn run(options: Options) -> anyhow::Result<Summary> {
         start: Instant::now() + SET_UP,
         series: Mutex::new(Series::new(usize::try_from(partitions)?, Duration::ZERO)),
         consuming: AtomicBool::new(true),
+        over: AtomicBool::new(false),
         options,
     });
     bounded(&load);
+    if load.options.until_input_ends {
+        end_with_input(&load);
+    }
 
     let groups = (0..load.options.groups)
         .map(|group| Group::start(&load, group, &bases))
@@ -180,6 +189,14 @@ fn kept(configs: &[(String, String)]) -> Vec<(String, String)> {
 fn seed_of_the_clock() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(0)
+}
+
+fn end_with_input(load: &Arc<Load>) {
+    let load = Arc::clone(load);
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        load.over.store(true, Ordering::Relaxed);
+    });
 }
 
 /// Ends the process where something hangs beyond every bound: a caller must never wait for ever.

@@ -1,6 +1,7 @@
 //! One idempotent producer: sends what is due when it is due, and notes what becomes of each record.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -127,6 +128,9 @@ impl Sender {
             record::write(RecordId { run: load.run, producer: self.producer, number }, size, &mut value);
             let due = load.schedule.due(number);
             wait_until(load.start + Duration::from_nanos(due));
+            if load.over.load(Ordering::Relaxed) {
+                break;
+            }
             self.noted.ledger.lock().sent(partition);
             load.series.lock().sent(partition, due);
             if let Err(error) = self.send(&value, partition, number, end) {

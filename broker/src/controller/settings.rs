@@ -6,7 +6,7 @@ use ottla_quorum::voters::{Voter, VoterEndpoint};
 use ottla_quorum::{QuorumConfig, VoterSet};
 use ottla_wire::{Str, Uuid};
 
-use crate::config::{Config, Listener};
+use crate::config::{Config, Listener, Nothing, topic_value};
 
 /// Ids of this node, from `meta.properties` and made up at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,9 @@ impl ControllerSettings {
             retention_bytes: quorum.retention_bytes,
             retention_ms: quorum.retention_ms,
             snapshot_bytes: quorum.snapshot_after_bytes,
+            min_insync_replicas: topic_value("min.insync.replicas", &config.layers(), &Nothing)
+                .and_then(|value| value.parse().ok())
+                .unwrap_or(base.min_insync_replicas),
             snapshot_interval_ms: i64::try_from(quorum.snapshot_interval.as_millis()).unwrap_or(i64::MAX),
             ..base
         }

@@ -255,13 +255,14 @@ fn voters(plan: &Plan<'_>, directory_id: Uuid) -> Result<FirstVoters, FormatErro
             Ok(FirstVoters { set: Some(VoterSet::of_one(voter)), directory_id })
         }
         Controllers::Initial(list) => {
-            initial_voters(plan.config, list).map_err(FormatError::InitialControllers)
+            initial_voters(plan.config, list, directory_id).map_err(FormatError::InitialControllers)
         }
     }
 }
 
-/// Reads `id@host:port:directory-id,…`; this node's directory id is the one given there.
-fn initial_voters(config: &Config, list: &str) -> Result<FirstVoters, String> {
+/// Reads `id@host:port:directory-id,…`; this node's directory id is the one given there. A broker that is no controller
+/// may be told too, and knows then whom to follow.
+fn initial_voters(config: &Config, list: &str, other: Uuid) -> Result<FirstVoters, String> {
     let listener = config.controller_listener_names.first().map(ToString::to_string).unwrap_or_default();
     let mut set = VoterSet::default();
     for entry in list.split(',').map(str::trim) {
@@ -274,8 +275,12 @@ fn initial_voters(config: &Config, list: &str) -> Result<FirstVoters, String> {
     }
     let own = set.get(config.node_id).map(|voter| voter.directory_id);
     match own {
-        Some(directory_id) => Ok(FirstVoters { set: Some(set), directory_id }),
-        None => Err(format!("node {} is not in it", config.node_id)),
+        Some(directory_id) if config.roles.controller => Ok(FirstVoters { set: Some(set), directory_id }),
+        Some(_) => {
+            Err(format!("node {} is in it, and has to be a controller in process.roles", config.node_id))
+        }
+        None if config.roles.controller => Err(format!("controller {} is not in it", config.node_id)),
+        None => Ok(FirstVoters { set: Some(set), directory_id: other }),
     }
 }
 

@@ -116,7 +116,7 @@ fn it_has_to_be_said_who_the_first_controllers_are() {
     assert!(run(STATIC, &|args| args.standalone = true).contains("controller.quorum.voters is set"));
     let initial = |list: &'static str| run(DYNAMIC, &|args| args.initial_controllers = Some(list.into()));
     assert!(initial("1@localhost:9093").contains("ID@HOST:PORT:DIRECTORY"));
-    assert!(initial("2@localhost:9093:JEXY6aqzQY-32P5TStzaFg").contains("node 1 is not in it"));
+    assert!(initial("2@localhost:9093:JEXY6aqzQY-32P5TStzaFg").contains("controller 1 is not in it"));
     assert!(initial("1@a:1:JEXY6aqzQY-32P5TStzaFg,2@b:1:JEXY6aqzQY-32P5TStzaFg").contains("of another"));
     assert!(!root.path().join("a").exists(), "nothing is written before everything is checked");
     assert!(initial("1@localhost:9093:JEXY6aqzQY-32P5TStzaFg").contains("formatted"));
@@ -124,9 +124,48 @@ fn it_has_to_be_said_who_the_first_controllers_are() {
     assert!(root.path().join("a").join(FIRST_SNAPSHOT).exists());
 }
 
+const BROKER: &str = "process.roles=broker\nnode.id=4\nlisteners=PLAINTEXT://:9092\n\
+    controller.listener.names=CONTROLLER\ncontroller.quorum.bootstrap.servers=localhost:9093,other:9093\n";
+const THREE: &str =
+    "1@a:9093:JEXY6aqzQY-32P5TStzaFg,2@b:9093:CGYqMXzsS5ib6Q_kxO9xJw,3@[::1]:9093:nNT7LmHcSOKrhvlAJG7rRA";
+
+#[test]
+fn every_first_voter_and_every_broker_that_is_told_of_them_begins_with_the_same_voters() {
+    let mut snapshots = Vec::new();
+    for (properties, id) in
+        [(DYNAMIC, 1), (DYNAMIC, 2), (DYNAMIC, 3), (BROKER, 4)].map(|(text, id)| (text.to_owned(), id))
+    {
+        let root = TempDir::new().unwrap();
+        let properties = properties.replace("node.id=1", &format!("node.id={id}"));
+        let initial = FormatArgs {
+            initial_controllers: Some(THREE.into()),
+            features: vec![("eligible.leader.replicas.version".into(), 1), ("kraft.version".into(), 1)],
+            ..format_args(root.path(), &properties)
+        };
+        command(&initial, &StdDisk, NOW).unwrap();
+        snapshots.push(std::fs::read(root.path().join("a").join(FIRST_SNAPSHOT)).unwrap());
+        let own = meta(&root.path().join("a")).directory_id.expect("an id");
+        assert_eq!(THREE.contains(&format!("{id}@")), THREE.contains(&own), "node {id} has {own}");
+        let found =
+            bootstrap::read(&StdDisk, &root.path().join("a")).unwrap().expect("a bootstrap.checkpoint");
+        assert_eq!((found.records.len(), found.level("eligible.leader.replicas.version")), (2, 1));
+    }
+    assert!(snapshots.windows(2).all(|pair| pair[0] == pair[1]), "byte for byte, with the time of the test");
+
+    let root = TempDir::new().unwrap();
+    let args = FormatArgs {
+        initial_controllers: Some(format!("4@d:1:{}", random_uuid().unwrap())),
+        ..format_args(root.path(), BROKER)
+    };
+    assert!(command(&args, &StdDisk, NOW).unwrap_err().to_string().contains("has to be a controller"));
+}
+
 #[test]
 fn static_voters_and_nodes_that_join_get_no_first_snapshot() {
-    for (properties, joins) in [(STATIC, false), (DYNAMIC, true)] {
+    let three = STATIC.replace("1@localhost:9093", "1@localhost:9093,2@b:9093,3@c:9093");
+    for (properties, joins) in
+        [(STATIC, false), (&three, false), (DYNAMIC, true), (BROKER, false), (BROKER, true)]
+    {
         let root = TempDir::new().unwrap();
         let args = FormatArgs { no_initial_controllers: joins, ..format_args(root.path(), properties) };
         command(&args, &StdDisk, NOW).unwrap();

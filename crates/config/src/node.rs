@@ -114,7 +114,6 @@ pub(super) fn resolve(read: &Reader<'_>, host_name: &str) -> Result<Node, Config
     check_controllers(read, &node)?;
     check_broker(read, &node)?;
     check_quorum(read, &node)?;
-    check_supported(&node)?;
     Ok(node)
 }
 
@@ -330,21 +329,6 @@ fn check_quorum(read: &Reader<'_>, node: &Node) -> Result<(), ConfigError> {
         format!("node {} is a controller, and has to be in it", node.id)
     };
     Err(read.invalid("controller.quorum.voters", reason))
-}
-
-/// What Kafka allows and this broker cannot do yet.
-fn check_supported(node: &Node) -> Result<(), ConfigError> {
-    if !(node.roles.broker && node.roles.controller) {
-        return Err(conflict(
-            "process.roles has to be broker,controller: nodes with one role are not supported yet",
-        ));
-    }
-    if node.voters.len() > 1 {
-        return Err(conflict(
-            "controller.quorum.voters names several nodes: clusters of several nodes are not supported yet",
-        ));
-    }
-    Ok(())
 }
 
 fn conflict(text: &str) -> ConfigError {

@@ -195,8 +195,12 @@ fn keys_that_do_not_fit_together_are_refused() {
         (&[("node.id", "-"), ("broker.id", "-1")], "ids are not generated"),
         (&[("process.roles", "broker")], "CONTROLLER must not be in listeners"),
         (
-            &[("process.roles", "broker"), ("listeners", "PLAINTEXT://:9092")],
-            "nodes with one role are not supported",
+            &[
+                ("process.roles", "broker"),
+                ("listeners", "PLAINTEXT://:9092"),
+                ("controller.quorum.voters", "1@a:1,2@b:1"),
+            ],
+            "node 1 is in it, and has to be a controller",
         ),
         (&[("process.roles", "controller")], "controller listeners only"),
         (&[("process.roles", "king")], "king is not one of broker, controller"),
@@ -206,7 +210,6 @@ fn keys_that_do_not_fit_together_are_refused() {
         (&[("controller.quorum.bootstrap.servers", "-")], "controller.quorum.bootstrap.servers (or"),
         (&[("controller.quorum.bootstrap.servers", "localhost")], "list of HOST:PORT"),
         (&[("controller.quorum.voters", "2@localhost:9093")], "node 1 is a controller, and has to be in it"),
-        (&[("controller.quorum.voters", "1@a:1,2@b:1")], "several nodes are not supported"),
         (&[("controller.quorum.voters", "1@a:1,1@b:1")], "node 1 is there twice"),
         (&[("controller.quorum.voters", "localhost:9093")], "list of ID@HOST:PORT"),
         (&[("listeners", "PLAINTEXT://:9092,CONTROLLER://:9092")], "have the same port"),

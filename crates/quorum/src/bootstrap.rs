@@ -41,6 +41,11 @@ impl Bootstrap {
         self.image().ok()?.metadata_version()
     }
 
+    /// Finalised level of a feature, 0 for none.
+    pub fn level(&self, feature: &str) -> i16 {
+        self.image().map_or(0, |image| image.features.level(feature))
+    }
+
     /// Whether everything that would be finalised is served here.
     ///
     /// # Errors

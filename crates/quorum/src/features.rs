@@ -50,7 +50,7 @@ pub const ELIGIBLE_LEADER_REPLICAS: &str = "eligible.leader.replicas.version";
 
 /// Every feature that Kafka 4.3 knows, with the levels served here.
 pub const SUPPORTED: &[SupportedFeature] = &[
-    SupportedFeature { name: ELIGIBLE_LEADER_REPLICAS, min: 0, max: 0 },
+    SupportedFeature { name: ELIGIBLE_LEADER_REPLICAS, min: 0, max: 1 },
     SupportedFeature { name: "group.version", min: 0, max: 0 },
     SupportedFeature { name: KRaftVersion::FEATURE, min: 0, max: 1 },
     SupportedFeature {
@@ -144,6 +144,6 @@ mod tests {
     #[test]
     fn features_that_stay_at_zero_are_not_advertised() {
         let names: Vec<_> = advertised().map(|feature| feature.name).collect();
-        assert_eq!(names, ["kraft.version", "metadata.version"]);
+        assert_eq!(names, [ELIGIBLE_LEADER_REPLICAS, "kraft.version", "metadata.version"]);
     }
 }

@@ -87,6 +87,9 @@ pub struct QuorumConfig {
     pub snapshot_bytes: u64,
     /// `metadata.log.max.snapshot.interval.ms`, 0 for none by time.
     pub snapshot_interval_ms: i64,
+    /// `min.insync.replicas` as the node is configured. A new cluster with eligible leader replicas begins with it as the
+    /// one value for all (KIP-966).
+    pub min_insync_replicas: i32,
 }
 
 impl QuorumConfig {
@@ -108,6 +111,7 @@ impl QuorumConfig {
             retention_ms: 7 * 24 * 3_600_000,
             snapshot_bytes: 20 << 20,
             snapshot_interval_ms: 3_600_000,
+            min_insync_replicas: 1,
         }
     }
 

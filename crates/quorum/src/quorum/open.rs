@@ -6,14 +6,18 @@ use std::sync::Arc;
 
 use ottla_log::disk::Disk;
 use ottla_log::{Log, LogConfig, Offset, Opening, TimestampMs};
-use ottla_wire::records::metadata::{AbortTransactionRecord, BeginTransactionRecord, EndTransactionRecord};
+use ottla_wire::Str;
+use ottla_wire::records::metadata::{
+    AbortTransactionRecord, BeginTransactionRecord, ConfigRecord, EndTransactionRecord,
+};
 
 use super::{MAX_BATCH_BYTES, Now, Quorum, QuorumConfig, QuorumError};
 use crate::METADATA_DIR;
 use crate::bootstrap::{self, Bootstrap};
-use crate::features::{FeatureError, KRaftVersion};
+use crate::features::{self, FeatureError, KRaftVersion};
 use crate::file;
 use crate::history::VoterHistory;
+use crate::image::resource_type;
 use crate::load::{Loaded, load};
 use crate::metadata_version::MetadataVersion;
 use crate::quorum_state::{self, Election};
@@ -154,7 +158,7 @@ impl Quorum {
             self.append(&[unversioned(MetadataRecord::AbortTransaction(abort))], now)?;
         }
         if self.image().features.levels.is_empty() {
-            let records = first_records(&self.bootstrap);
+            let records = first_records(&self.bootstrap, self.config.min_insync_replicas);
             self.append(&records, now)?;
         }
         self.commit(now)
@@ -228,9 +232,10 @@ fn check_voters(config: &QuorumConfig, loaded: &Loaded) -> Result<(), QuorumErro
     }
 }
 
-/// The records of the bootstrap file, in a transaction where the level knows them.
-fn first_records(bootstrap: &Bootstrap) -> Vec<VersionedRecord> {
-    let records = bootstrap.records.iter().cloned();
+/// The records of the bootstrap file and what follows from its features, in a transaction where the level knows them.
+fn first_records(bootstrap: &Bootstrap, min_isr: i32) -> Vec<VersionedRecord> {
+    let keeps_elr = bootstrap.level(features::ELIGIBLE_LEADER_REPLICAS) > 0;
+    let records = bootstrap.records.iter().cloned().chain(keeps_elr.then(|| min_isr_of_all(min_isr)));
     if !bootstrap.metadata_version().is_some_and(MetadataVersion::has_transactions) {
         return records.collect();
     }
@@ -241,6 +246,16 @@ fn first_records(bootstrap: &Bootstrap) -> Vec<VersionedRecord> {
         .chain(records)
         .chain([unversioned(MetadataRecord::EndTransaction(end))])
         .collect()
+}
+
+fn min_isr_of_all(value: i32) -> VersionedRecord {
+    unversioned(MetadataRecord::Config(ConfigRecord {
+        resource_type: resource_type::BROKER,
+        resource_name: Str::default(),
+        name: "min.insync.replicas".into(),
+        value: Some(Str::from(value.to_string())),
+        ..Default::default()
+    }))
 }
 
 fn unversioned(record: MetadataRecord) -> VersionedRecord {

@@ -10,7 +10,7 @@ use ottla_wire::records::metadata::{
 
 use super::*;
 use crate::bootstrap::{self, Bootstrap, feature_level};
-use crate::features::KRaftVersion;
+use crate::features::{self, KRaftVersion};
 use crate::load::load;
 use crate::metadata_version::MetadataVersion;
 use crate::quorum_state::{self, Election};
@@ -108,6 +108,20 @@ fn a_new_node_elects_itself_and_begins_with_the_bootstrap_records() {
         let state = fs::read_to_string(metadata.join("quorum-state")).expect("written");
         assert!(state.contains("\"leaderId\":1,\"leaderEpoch\":1"), "{state}");
         assert_eq!(fs::read(metadata.join("partition.metadata")).expect("written").len(), 43);
+    }
+}
+
+#[test]
+fn with_eligible_leader_replicas_a_cluster_begins_with_one_min_isr_for_all() {
+    for level in [0, 1] {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut bootstrap = Bootstrap::default();
+        bootstrap.records.push(feature_level(features::ELIGIBLE_LEADER_REPLICAS, level));
+        format(dir.path(), KRaftVersion::Dynamic, &bootstrap);
+        let config = QuorumConfig { min_insync_replicas: 2, ..config(dir.path(), KRaftVersion::Dynamic) };
+        let quorum = open(&config).expect("a fresh directory");
+        let told = quorum.image().configs.default_broker().get("min.insync.replicas").cloned();
+        assert_eq!(told.as_deref(), (level == 1).then_some("2"));
     }
 }
 
@@ -313,7 +327,7 @@ fn features_that_are_not_served_are_refused_before_any_write() {
         ("group.version", 1),
         ("share.version", 1),
         ("streams.version", 1),
-        ("eligible.leader.replicas.version", 1),
+        ("eligible.leader.replicas.version", 2),
         ("metadata.version", 31),
         ("from.the.future", 1),
     ] {

@@ -12,15 +12,20 @@ FAULTS = ["lost", "duplicated", "reordered", "misplaced", "corrupt", "expired", 
 
 
 class Load:
-    """Runs from its making on; `judged` waits for its end."""
+    """Runs from its making on; `judged` waits for its end, or brings it about where the load is to go on until then."""
 
-    def __init__(self, bootstrap: str, seed: int, seconds: float, log: Path, rate: float = 2000, patience: float = 60, more=()):
+    def __init__(
+        self, bootstrap: str, seed: int, seconds: float, log: Path, rate: float = 2000, patience: float = 60, more=(), on=False
+    ):
+        self.topic = f"verify-{seed}"
         self.log = log
         self.bound = seconds + 4 * patience + 40
         command = [VERIFY, "--bootstrap", bootstrap, "--seed", str(seed), "--seconds", str(seconds), "--rate", str(rate)]
         command += ["--producers", "3", "--groups", "2", "--patience", str(patience), *more]
+        command += ["--until-input-ends"] if on else []
+        source = subprocess.PIPE if on else subprocess.DEVNULL
         with log.open("w") as complaints:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True)
+            self.process = subprocess.Popen(command, stdin=source, stdout=subprocess.PIPE, stderr=complaints, text=True)
 
     def is_over(self) -> bool:
         return self.process.poll() is not None

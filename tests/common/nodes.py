@@ -38,21 +38,24 @@ def free_port() -> int:
 
 
 class Node:
-    """One combined node. `overrides` are server properties; its data lies in `home/data`."""
+    """One node, combined unless `overrides` say otherwise: they are server properties, and None leaves one out. Its data lies in
+    `home/data`. `namespace` is the network namespace that it runs in, where `host` is its address."""
 
-    def __init__(self, home: Path, overrides: dict[str, str] | None = None, port: int | None = None):
-        self.home = home
+    def __init__(
+        self, home: Path, overrides=None, port: int | None = None, host: str = "127.0.0.1", namespace: str | None = None
+    ):
+        self.home, self.host, self.namespace = home, host, namespace
         self.data = home / "data"
         self.port = port or free_port()
         self.controller_port = free_port()
-        self.bootstrap = f"127.0.0.1:{self.port}"
+        self.bootstrap = f"{host}:{self.port}"
         self.process: subprocess.Popen | None = None
         self.properties = {
             "process.roles": "broker,controller",
             "node.id": "1",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "listeners": f"PLAINTEXT://{host}:{self.port},CONTROLLER://{host}:{self.controller_port}",
             "controller.listener.names": "CONTROLLER",
-            "controller.quorum.bootstrap.servers": f"127.0.0.1:{self.controller_port}",
+            "controller.quorum.bootstrap.servers": f"{host}:{self.controller_port}",
             "log.dirs": str(self.data),
             "offsets.topic.replication.factor": "1",
             "group.initial.rebalance.delay.ms": "0",
@@ -91,11 +94,17 @@ class Node:
     def start(self, wait: bool = True) -> "Node":
         self.write_properties()
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home)
+            self.process = subprocess.Popen(
+                self._inside() + self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.home
+            )
         RUNNING.append(self)
         if wait:
             self.wait_ready()
         return self
+
+    def _inside(self) -> list[str]:
+        """`ip` becomes the node: a signal to its process is one to the node."""
+        return ["ip", "netns", "exec", self.namespace] if self.namespace else []
 
     def wait_ready(self, seconds: float = 60) -> None:
         """Until its metadata names a broker."""
@@ -103,7 +112,7 @@ class Node:
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise AssertionError(f"ended with {self.process.returncode}:\n{self.tail()}")
-            if knows_a_broker(self.port):
+            if knows_a_broker(self.port, self.host):
                 return
             time.sleep(0.02)
         raise AssertionError(f"not ready after {seconds} s:\n{self.tail()}")
@@ -112,6 +121,15 @@ class Node:
         """SIGTERM, and its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self._ended(seconds)
+
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def pause(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         self.process.kill()
@@ -168,11 +186,11 @@ def taker_over(other: Node) -> "Node":
     return (Apache if AGAINST_APACHE else Ottla).over(other)
 
 
-def knows_a_broker(port: int) -> bool:
+def knows_a_broker(port: int, host: str = "127.0.0.1") -> bool:
     """One Metadata request (v1, no topics), by hand: no client's retries and caches in between."""
     request = struct.pack(">hhih5si", 3, 1, 7, 5, b"probe", 0)
     try:
-        with socket.create_connection(("127.0.0.1", port), 1) as connection:
+        with socket.create_connection((host, port), 1) as connection:
             connection.settimeout(2)
             answer = exchange(connection, request)
     except OSError:

@@ -1,0 +1,89 @@
+"""What is done to a cluster under load, one step after the other, and the judgement at the end."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import replicas
+import verify
+from cluster import Cluster
+
+# Records a second of the load, and their size: 2 MB/s leave two cores enough for three nodes of Java.
+RATE, SIZE = 2000, 1000
+
+
+@contextmanager
+def load(cluster: Cluster, home: Path, report: Callable[[str], None], name: str, seed: int = 7, rate: float = RATE, more=()):
+    """Idempotent producers with acks=all and two groups beside what is done. Afterwards: nothing acknowledged is lost, doubled or out of
+    order, and the replicas are equal on disk."""
+    settings = ["--keep", "--replication-factor", "3", "--partitions", "6", "--size", str(SIZE)]
+    settings += ["--topic-config", "min.insync.replicas=2", *more]
+    began = time.monotonic()
+    load = verify.Load(cluster.bootstrap, seed, 900, home / f"verify-{seed}.log", rate=rate, more=settings, on=True)
+    try:
+        cluster.until("the load's topic", lambda: len(cluster.describe(load.topic)) == 6)
+        time.sleep(2)
+        yield load
+        time.sleep(1)
+        summary = load.judged()
+        cluster.until_whole(load.topic)
+        equal = replicas.assert_equal(cluster, load.topic)
+    except AssertionError as failed:
+        raise AssertionError(f"{failed}\n{cluster.tails()}") from None
+    finally:
+        load.end()
+    report(
+        f"{name}: {summary['acked']} acked in {time.monotonic() - began:.0f} s, 0 lost, 0 duplicated, 0 reordered, {equal} batches equal on "
+        f"all replicas, longest gap {verify.longest_gap(summary):.1f} s"
+    )
+
+
+def active_last(cluster: Cluster, ids: list[int]) -> Iterator[int]:
+    """The nodes in turn, the active controller of the moment last, so that it is among them."""
+    left = list(ids)
+    while left:
+        active = cluster.active_controller()
+        yield left.pop(next((at for at, id in enumerate(left) if id != active), 0))
+
+
+def kill_each(cluster: Cluster, topic: str, ids: list[int] | None = None) -> None:
+    """kill -9 and a start, one node after the other; each time the cluster is whole again before the next."""
+    for id in active_last(cluster, ids or list(cluster.nodes)):
+        cluster.kill(id)
+        if id in cluster.brokers:
+            cluster.until(f"others lead what node {id} led", lambda: id not in cluster.leaders(topic).values())
+        cluster.until_active()
+        time.sleep(1)
+        cluster.restart(id)
+        cluster.until_whole(topic)
+
+
+def restart_each(cluster: Cluster, topic: str, ids: list[int] | None = None) -> None:
+    """SIGTERM and a start, one node after the other."""
+    for id in active_last(cluster, ids or list(cluster.nodes)):
+        cluster.stop(id)
+        cluster.restart(id)
+        cluster.until_whole(topic)
+
+
+def move_leaders(cluster: Cluster, topic: str, rounds: int = 1) -> None:
+    """Every broker leads every partition once, by new preferred replicas and elections."""
+    for turn in range(rounds * len(cluster.brokers)):
+        for partition, state in cluster.describe(topic).items():
+            order = sorted(state.replicas)
+            cluster.lead(topic, {partition: order[(order.index(state.leader) + 1) % len(order)]})
+        assert turn >= 0
+
+
+def move_replicas(cluster: Cluster, topic: str) -> None:
+    """Where there are more brokers than replicas: each partition goes on to the next broker."""
+    ring = sorted(cluster.brokers)
+    moved = {}
+    for partition, state in cluster.describe(topic).items():
+        free = [id for id in ring if id not in state.replicas]
+        if free:
+            moved[partition] = [*state.replicas[1:], free[0]]
+    if moved:
+        cluster.reassign(topic, moved)
+        cluster.until_whole(topic)

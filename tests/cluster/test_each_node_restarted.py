@@ -1,0 +1,11 @@
+"""SIGTERM and a start of each node in turn, controllers too, under load."""
+
+import faults
+import pytest
+
+pytestmark = pytest.mark.long
+
+
+def test_nothing_acked_is_lost_and_replicas_are_equal(cluster, tmp_path, report, kind):
+    with faults.load(cluster, tmp_path, report, f"{kind}: each node restarted") as load:
+        faults.restart_each(cluster, load.topic)

@@ -69,11 +69,10 @@ def restart_each(cluster: Cluster, topic: str, ids: list[int] | None = None) -> 
 
 def move_leaders(cluster: Cluster, topic: str, rounds: int = 1) -> None:
     """Every broker leads every partition once, by new preferred replicas and elections."""
-    for turn in range(rounds * len(cluster.brokers)):
+    for _ in range(rounds * len(cluster.brokers)):
         for partition, state in cluster.describe(topic).items():
             order = sorted(state.replicas)
             cluster.lead(topic, {partition: order[(order.index(state.leader) + 1) % len(order)]})
-        assert turn >= 0
 
 
 def move_replicas(cluster: Cluster, topic: str) -> None:

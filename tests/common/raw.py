@@ -34,10 +34,10 @@ def produce_request(topic: str, records: bytes, acks: int = -1, partition: int =
     )  # fmt: skip
 
 
-def produce(port: int, topic: str, records: bytes, acks: int = -1) -> tuple[int, int]:
+def produce(port: int, topic: str, records: bytes, acks: int = -1, partition: int = 0) -> tuple[int, int]:
     """Error code and base offset."""
     with socket.create_connection(("127.0.0.1", port), 5) as connection:
         connection.settimeout(10)
-        answer = exchange(connection, produce_request(topic, records, acks))
+        answer = exchange(connection, produce_request(topic, records, acks, partition))
     at = 4 + 4 + 2 + len(topic) + 4 + 4  # correlation, topics, name, partitions, index
     return struct.unpack(">hq", answer[at : at + 10])

@@ -415,8 +415,7 @@ fn replicas_below_min_isr_stay_eligible_until_they_stop_uncleanly() {
     let mut one = registration(1, 2);
     one.previous_epoch = -1;
     controller.brokers.end(1);
-    let mut request = one.request(controller.image.cluster_id.clone());
-    request.features.push(elr_feature());
+    let request = one.request(controller.image.cluster_id.clone());
     controller.register(&request).expect("gone before");
     assert_eq!(controller.state(1), (2, vec![2], vec![]), "what it wrote last may be gone");
 }
@@ -428,8 +427,7 @@ fn the_last_known_leader_comes_back_with_what_it_has() {
     controller.fence(2);
     controller.fence(1);
     for id in [1, 2] {
-        let mut request = registration(id, 2).request(controller.image.cluster_id.clone());
-        request.features.push(elr_feature());
+        let request = registration(id, 2).request(controller.image.cluster_id.clone());
         controller.register(&request).expect("gone before");
     }
     assert_eq!(controller.state(1), (NO_LEADER, vec![], vec![]));
@@ -442,22 +440,12 @@ fn the_last_known_leader_comes_back_with_what_it_has() {
     assert!(partition.last_known_elr.is_empty());
 }
 
-pub(super) fn elr_feature() -> ottla_wire::messages::broker_registration_request::Feature {
-    ottla_wire::messages::broker_registration_request::Feature {
-        name: ELIGIBLE_LEADER_REPLICAS.into(),
-        min_supported_version: 0,
-        max_supported_version: 1,
-        ..Default::default()
-    }
-}
-
 #[test]
 fn an_orderly_stopped_member_of_the_elr_stays_eligible() {
     let mut controller = Controller::new(&[1, 2], &[("min.insync.replicas", "2")]).with_elr();
     controller.topic(1, &[1, 2]);
     controller.fence(2);
     let mut request = registration(2, 2).request(controller.image.cluster_id.clone());
-    request.features.push(elr_feature());
     request.previous_broker_epoch = controller.epoch(2);
     controller.register(&request).expect("gone before");
     assert_eq!(controller.state(1), (1, vec![1], vec![2]));

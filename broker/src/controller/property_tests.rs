@@ -19,7 +19,7 @@ use ottla_wire::messages::{
     incremental_alter_configs_request,
 };
 
-use super::brokers_tests::{Controller, elr_feature};
+use super::brokers_tests::Controller;
 use super::permits::{Permits, Verdict};
 use super::tests::{apply, registration, uuid};
 use super::topics::{self, Context};
@@ -194,10 +194,7 @@ impl World {
         let taken_for_clean = clean || self.broken == Some(Break::UncleanStops);
         broker.previous_epoch = if taken_for_clean { self.controller.epoch(id) } else { -1 };
         broker.log_dirs.push(second_directory(id));
-        let mut request = broker.request(self.controller.image.cluster_id.clone());
-        if self.keeps_elr {
-            request.features.push(elr_feature());
-        }
+        let request = broker.request(self.controller.image.cluster_id.clone());
         if self.lots.one_in(2) {
             self.controller.brokers.end(id);
         }

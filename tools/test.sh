@@ -45,5 +45,6 @@ check "foreign clients and tools are there" peers_ready
 check "unit tests" unit; count "$logs/unit"
 check "black box" pytests blackbox; count "$logs/blackbox"
 check "beside Apache Kafka" pytests differential; count "$logs/differential"
+check "clusters" pytests cluster; count "$logs/cluster"
 check "kind" kind/tools.sh && check "images" images && { check "on kind" pytests e2e; count "$logs/e2e"; }
 summary

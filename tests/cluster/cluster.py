@@ -62,7 +62,8 @@ class Partition:
 
 
 class Cluster:
-    """Formatted when made; nothing runs before `start`. `overrides` are settings of all; ports are fixed from the beginning."""
+    """Formatted when made; nothing runs before `start`. `overrides` are settings of all; ports are fixed from the beginning.
+    `disks` are directories for the data of some nodes."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Cluster:
         elr: int = 0,
         kraft: int = 1,
         network: Any = None,
+        disks: dict[int, Path] | None = None,
     ):
         self.members, self.elr, self.kraft = {member.id: member for member in members}, elr, kraft
         hosts = {member.id: network.add(member.id) if network else ("127.0.0.1", None) for member in members}
@@ -84,6 +86,9 @@ class Cluster:
             host, namespace = hosts[member.id]
             self.nodes[member.id] = member.kind(home / f"node-{member.id}", settings, ports[member.id][0], host, namespace)
             self.nodes[member.id].controller_port = ports[member.id][1]
+            if disks and member.id in disks:
+                self.nodes[member.id].data = disks[member.id]
+                self.nodes[member.id].properties["log.dirs"] = str(disks[member.id])
         self.controllers = voters
         self.brokers = [member.id for member in members if "broker" in member.roles]
         self._format()

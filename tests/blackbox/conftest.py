@@ -2,6 +2,7 @@
 
 import uuid
 
+import cluster
 import nodes
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -11,12 +12,20 @@ from reporting import nothing_left_running, pytest_runtest_makereport, pytest_te
 @pytest.fixture(scope="session")
 def node(tmp_path_factory):
     """One node that the client scenarios share."""
-    node = nodes.first_node(tmp_path_factory.mktemp("shared")).start()
-    yield node
-    assert node.stop() in (0, 143)
+    yield from cluster.running(tmp_path_factory.mktemp("shared"))
+
+
+# What is about clients alone, and so for any number of nodes.
+ON_CLUSTERS = {
+    "aiokafka", "confluent_kafka", "kafka_python", "kcat", "franz_go", "connect", "streams", "console_tools", "topics_tool",
+    "offsets_tool", "performance_tools", "group_members",
+}  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
+    for item in items:
+        if nodes.REPLICAS > 1 and item.module.__name__.removeprefix("test_") not in ON_CLUSTERS:
+            item.add_marker(pytest.mark.skip(reason="about one node"))
     if nodes.AGAINST_APACHE:
         for item in items:
             if item.get_closest_marker("ours"):

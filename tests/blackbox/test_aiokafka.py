@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from nodes import REPLICAS
 
 COUNT = 200
 
@@ -18,7 +19,7 @@ def test_every_codec_through_a_group(bootstrap, name, codec):
 async def round_trip(bootstrap, topic, codec):
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
-    await admin.create_topics([NewTopic(topic, 2, 1)])
+    await admin.create_topics([NewTopic(topic, 2, REPLICAS)])
     await admin.close()
 
     async with AIOKafkaProducer(

@@ -12,12 +12,13 @@ from confluent_kafka.admin import (
     NewTopic,
     ResourceType,
 )
+from nodes import REPLICAS
 
 COUNT = 300
 
 
 def create(admin, topic, partitions=1, **config):
-    admin.create_topics([NewTopic(topic, partitions, 1, config=config)])[topic].result(20)
+    admin.create_topics([NewTopic(topic, partitions, REPLICAS, config=config)])[topic].result(20)
 
 
 def produce(bootstrap, topic, values, **config):
@@ -99,9 +100,9 @@ def test_two_members_share_the_partitions_and_one_takes_over(bootstrap, admin, n
 def test_admin_calls(bootstrap, admin, name):
     create(admin, name, 1, **{"retention.ms": "1234567"})
     assert name in admin.list_topics(timeout=10).topics
-    assert len(admin.describe_cluster().result(10).nodes) == 1
+    assert len(admin.describe_cluster().result(10).nodes) == REPLICAS
     described = admin.describe_topics(TopicCollection([name]))[name].result(10)
-    assert [len(partition.isr) for partition in described.partitions] == [1]
+    assert [len(partition.isr) for partition in described.partitions] == [REPLICAS]
 
     admin.create_partitions([NewPartitions(name, 3)])[name].result(10)
     assert len(admin.list_topics(name, timeout=10).topics[name].partitions) == 3

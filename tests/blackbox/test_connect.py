@@ -18,7 +18,7 @@ class Worker(Program):
     def __init__(self, home: Path, bootstrap: str, name: str):
         self.address = f"http://127.0.0.1:{nodes.free_port()}"
         internal = {f"{what}.storage.topic": f"{name}-{what}" for what in INTERNAL}
-        internal |= {f"{what}.storage.replication.factor": "1" for what in INTERNAL}
+        internal |= {f"{what}.storage.replication.factor": str(nodes.REPLICAS) for what in INTERNAL}
         super().__init__(
             home,
             "org.apache.kafka.connect.cli.ConnectDistributed",

@@ -7,6 +7,7 @@ import subprocess
 import nodes
 import pytest
 from apache import PEERS
+from cluster import running
 
 TESTS = PEERS / "franz-go/kgo.test"
 # The consumer protocol of KIP-848, share groups and transactions are not served yet.
@@ -20,14 +21,17 @@ AT_LEAST = 130
 @pytest.fixture
 def expected_node(tmp_path_factory):
     overrides = {"num.partitions": "4", "group.min.session.timeout.ms": "1000"}
-    node = nodes.first_node(tmp_path_factory.mktemp("franz-go"), overrides).start()
-    yield node
-    assert node.stop() in (0, 143)
+    yield from running(tmp_path_factory.mktemp("shared-franz-go"), overrides)
 
 
 @pytest.mark.skipif(not TESTS.exists(), reason="tests/setup.sh found no Go to build franz-go's tests with")
 def test_franz_go_s_own_tests(expected_node, tmp_path, report):
-    environment = {"KGO_SEEDS": expected_node.bootstrap, "KGO_TEST_RF": "1", "KGO_TEST_RECORDS": "50000", "KGO_LOG_LEVEL": "none"}
+    environment = {
+        "KGO_SEEDS": expected_node.bootstrap,
+        "KGO_TEST_RF": str(nodes.REPLICAS),
+        "KGO_TEST_RECORDS": "50000",
+        "KGO_LOG_LEVEL": "none",
+    }
     command = [TESTS, "-test.v", "-test.timeout", "240s", "-test.skip", f"{NOT_YET}|{NOT_HERE}"]
     done = subprocess.run(command, env=os.environ | environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     verdicts = re.findall(r"^--- (PASS|FAIL|SKIP): (\S+)", done.stdout, re.MULTILINE)

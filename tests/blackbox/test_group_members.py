@@ -4,10 +4,11 @@ import time
 
 from confluent_kafka import Consumer
 from confluent_kafka.admin import NewTopic
+from nodes import REPLICAS
 
 
 def create(admin, topic, partitions):
-    admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(20)
+    admin.create_topics([NewTopic(topic, partitions, REPLICAS)])[topic].result(20)
 
 
 def assigned(joined, seconds=30):

@@ -5,13 +5,14 @@ import json
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
+from nodes import REPLICAS
 
 COUNT = 300
 
 
 def create(bootstrap, topic, partitions=1):
     admin = KafkaAdminClient(bootstrap_servers=bootstrap)
-    admin.create_topics([NewTopic(topic, partitions, 1)])
+    admin.create_topics([NewTopic(topic, partitions, REPLICAS)])
     admin.close()
 
 

@@ -7,6 +7,7 @@ import time
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import NewTopic
+from nodes import REPLICAS
 
 LINES = ["one", "two", "three"]
 
@@ -52,7 +53,7 @@ def test_the_list_of_metadata(bootstrap, admin, name):
     kcat(bootstrap, "-P", "-t", name, "-p", "0", stdin=lines(*LINES))
     listed = json.loads(kcat(bootstrap, "-L", "-J"))
     assert [broker["name"] for broker in listed["brokers"]] == [bootstrap]
-    assert listed["controllerid"] == 1
+    assert listed["controllerid"] in range(1, REPLICAS + 1)
     (topic,) = [topic for topic in listed["topics"] if topic["topic"] == name]
     assert topic["partitions"][0] == {"partition": 0, "leader": 1, "replicas": [{"id": 1}], "isrs": [{"id": 1}]}
     one = kcat(bootstrap, "-L", "-t", name)
@@ -128,7 +129,7 @@ def test_two_members_of_a_group_read_every_record_once(bootstrap, admin, name):
 
 
 def three_partitions(admin, name):
-    admin.create_topics([NewTopic(name, 3, 1)])[name].result(20)
+    admin.create_topics([NewTopic(name, 3, REPLICAS)])[name].result(20)
 
 
 def assigned(admin, group, partitions):

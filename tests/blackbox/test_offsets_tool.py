@@ -3,10 +3,11 @@
 import apache
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
+from nodes import REPLICAS
 
 
 def test_offsets_by_kind_of_time(bootstrap, admin, name):
-    admin.create_topics([NewTopic(name, 2, 1)])[name].result(20)
+    admin.create_topics([NewTopic(name, 2, REPLICAS)])[name].result(20)
     producer = Producer({"bootstrap.servers": bootstrap})
     for i in range(10):
         producer.produce(name, b"x", partition=0, timestamp=1_000_000 + i)

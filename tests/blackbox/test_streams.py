@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType
+from nodes import REPLICAS
 from programs import Program
 
 INPUT, OUTPUT = "streams-plaintext-input", "streams-wordcount-output"
@@ -23,7 +24,7 @@ class WordCount(Program):
             {
                 "bootstrap.servers": bootstrap,
                 "application.id": application,
-                "replication.factor": "1",
+                "replication.factor": str(REPLICAS),
                 # An application does not leave its group when it closes: the next one waits until its session is over.
                 "session.timeout.ms": "6000",
                 "heartbeat.interval.ms": "500",
@@ -37,7 +38,7 @@ class WordCount(Program):
 
 @pytest.fixture
 def topics(admin):
-    for created in admin.create_topics([NewTopic(INPUT, 2, 1), NewTopic(OUTPUT, 1, 1)]).values():
+    for created in admin.create_topics([NewTopic(INPUT, 2, REPLICAS), NewTopic(OUTPUT, 1, REPLICAS)]).values():
         created.result(20)
     yield
     for deleted in admin.delete_topics([INPUT, OUTPUT]).values():

@@ -3,6 +3,7 @@
 import re
 
 import apache
+from nodes import REPLICAS
 
 
 def test_create_list_describe_alter_delete(bootstrap, name):
@@ -13,7 +14,7 @@ def test_create_list_describe_alter_delete(bootstrap, name):
         "--partitions",
         "3",
         "--replication-factor",
-        "1",
+        str(REPLICAS),
         "--config",
         "retention.ms=3600000",
     ]
@@ -22,9 +23,10 @@ def test_create_list_describe_alter_delete(bootstrap, name):
 
     described = apache.topics(bootstrap, "--describe", "--topic", name)
     assert re.search(r"TopicId: [A-Za-z0-9_-]{22}\b", described), described
-    assert re.search(r"PartitionCount: 3\b", described) and re.search(r"ReplicationFactor: 1\b", described)
+    assert re.search(r"PartitionCount: 3\b", described) and re.search(rf"ReplicationFactor: {REPLICAS}\b", described)
     assert "retention.ms=3600000" in described
-    assert len(re.findall(r"Leader: 1\s+Replicas: 1\s+Isr: 1\b", described)) == 3, described
+    ids = ",".join(["[1-9]"] * REPLICAS)
+    assert len(re.findall(rf"Leader: [1-9]\s+Replicas: {ids}\s+Isr: {ids}\b", described)) == 3, described
 
     apache.topics(bootstrap, "--alter", "--topic", name, "--partitions", "5")
     described = apache.topics(bootstrap, "--describe", "--topic", name)

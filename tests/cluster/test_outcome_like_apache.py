@@ -16,10 +16,10 @@ SCRIPT = [
     ("kill", 11), ("kill", 12), ("start", 11), ("kill", 13), ("kill", 14), ("kill", 11), ("start", 12), ("start", 14),
     ("start", 13), ("start", 11), ("stop", 14), ("stop", 13), ("stop", 12), ("start", 12), ("start", 13), ("start", 14),
 ]  # fmt: skip
-# Sessions shorter than usual: nothing of what is compared depends on them.
+# Sessions shorter than usual: nothing of what is compared depends on them, unless a busy machine keeps a node from its heartbeats for as long.
 SETTINGS = {
-    "broker.session.timeout.ms": "3000",
-    "broker.heartbeat.interval.ms": "500",
+    "broker.session.timeout.ms": "6000",
+    "broker.heartbeat.interval.ms": "1000",
     "replica.lag.time.max.ms": "10000",
     "auto.leader.rebalance.enable": "false",
 }
@@ -36,16 +36,28 @@ def test_isr_elr_and_leaders_are_apaches(tmp_path, elr, controllers, brokers):
     if elr not in REFERENCE:
         REFERENCE[elr] = outcomes(tmp_path / "apache", [Apache], [Apache] * 4, elr)
     found = outcomes(tmp_path / "other", controllers, brokers, elr)
-    for step, expected, seen in zip(SCRIPT, REFERENCE[elr], found):
-        assert seen == expected, f"after {SCRIPT[: SCRIPT.index(step) + 1]}"
+    compare(REFERENCE[elr], found)
 
 
 @pytest.mark.parametrize("elr", [0, 1])
 def test_apache_agrees_with_itself(tmp_path, elr):
     """The script's outcome does not depend on chance, or comparing would prove nothing."""
     first, second = (outcomes(tmp_path / name, [Apache], [Apache] * 4, elr) for name in "ab")
-    assert first == second
+    compare(first, second)
     REFERENCE[elr] = first
+
+
+def compare(expected: list[dict], found: list[dict]) -> None:
+    """Tells of the first step that differs, and what was the same before."""
+    told = ["before"]
+    for number, (one, two) in enumerate(zip(expected, found)):
+        what = f"{number}. {' '.join(map(str, SCRIPT[number]))}"
+        assert one == two, "\n".join(told + [f"{what}: expected {line(one)}", f"{what}: found {line(two)}"])
+        told.append(f"{what}: {line(one)}")
+
+
+def line(state: dict) -> str:
+    return "; ".join(f"{partition}: {' '.join(f'{key} {value}' for key, value in of.items())}" for partition, of in state.items())
 
 
 def outcomes(home, controllers, brokers, elr: int) -> list[dict]:

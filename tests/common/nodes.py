@@ -16,6 +16,8 @@ RUNNING: list["Node"] = []
 
 # The same scenarios against Apache, which says whether what they expect is Kafka's behaviour or only ours.
 AGAINST_APACHE = os.environ.get("OTTLA_BLACKBOX_AGAINST") == "apache"
+# The client scenarios on several nodes, with as many replicas of everything.
+REPLICAS = int(os.environ.get("OTTLA_BLACKBOX_NODES", "1"))
 
 
 CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"

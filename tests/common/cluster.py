@@ -15,6 +15,8 @@ from wire import ask
 
 # What neither kind of node is told to do otherwise: features that we do not serve yet.
 WITHOUT = ("transaction.version", "group.version", "share.version", "streams.version")
+# Several nodes as the client scenarios expect a single one.
+CLIENTS = {"auto.create.topics.enable": "true", "offsets.topic.num.partitions": "50"}
 COMBINED, CONTROLLER, BROKER = "broker,controller", "controller", "broker"
 NOBODY = -1
 
@@ -81,10 +83,12 @@ class Cluster:
         voters = [member.id for member in members if "controller" in member.roles]
         self.voter_addresses = {voter: (hosts[voter][0], ports[voter][1]) for voter in voters}
         self.nodes: dict[int, Node] = {}
+        # A cluster that several scenarios share is not ended with the first of them.
+        prefix = "shared" if home.name.startswith("shared") else "node"
         for member in members:
             settings = self._settings(member, hosts[member.id][0], ports[member.id]) | (overrides or {}) | dict(member.overrides)
             host, namespace = hosts[member.id]
-            self.nodes[member.id] = member.kind(home / f"node-{member.id}", settings, ports[member.id][0], host, namespace)
+            self.nodes[member.id] = member.kind(home / f"{prefix}-{member.id}", settings, ports[member.id][0], host, namespace)
             self.nodes[member.id].controller_port = ports[member.id][1]
             if disks and member.id in disks:
                 self.nodes[member.id].data = disks[member.id]
@@ -340,6 +344,21 @@ class Cluster:
             parts.append(f"--- node {id} ({type(node).__name__}, {self.members[id].roles}): {state}")
             parts.append(node.tail(lines) if node.log.exists() else "(no log)")
         return "\n".join(parts)
+
+
+def running(home: Path, overrides: dict[str, str] | None = None):
+    """For a fixture: one node, or as many as the client scenarios are to have; something with a `bootstrap`."""
+    if nodes.REPLICAS == 1:
+        node = nodes.first_node(home, overrides).start()
+        yield node
+        assert node.stop() in (0, 143)
+        return
+    kind = nodes.Apache if nodes.AGAINST_APACHE else nodes.Ottla
+    cluster = Cluster(home, combined(*[kind] * nodes.REPLICAS), CLIENTS | (overrides or {})).start()
+    yield cluster
+    # One after the other they could not stop: the last would wait for a majority.
+    for node in cluster.nodes.values():
+        node.kill()
 
 
 def directory_id() -> str:

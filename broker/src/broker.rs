@@ -1,5 +1,7 @@
 //! The node: what handlers share, how it starts ([`start`]) and stops ([`Node::stop`]).
 
+mod control;
+mod lifecycle;
 mod monitor;
 mod producer_ids;
 mod start;
@@ -10,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use ottla_quorum::image::MetadataImage;
+use ottla_wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use ottla_wire::{ErrorCode, Str};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,16 +22,18 @@ use crate::api::RequestContext;
 use crate::cleaner::LogCleaner;
 use crate::clock;
 use crate::config::Config;
-use crate::controller::ControllerHandle;
+use crate::controller::{ControllerChannel, ControllerHandle, TopicError, refused_creation};
 use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
 use crate::net::{ConnectionLimits, ConnectionSlots, MemoryBudget};
 use crate::partition::{Partition, Partitions};
-use crate::quota::Quotas;
+use crate::quota::{MutationQuota, Quotas};
+use crate::replication::{Connections, Replication};
 use crate::security::{Action, Authoriser, Operation, Resource};
 use crate::telemetry::Metrics;
 use crate::telemetry::loggers::Loggers;
 
+pub use lifecycle::Lifecycle;
 pub use producer_ids::ProducerIds;
 pub use start::{Node, StartError, start, start_on, start_with};
 
@@ -41,8 +46,14 @@ pub struct Broker {
     pub cluster_id: Str,
     /// `node.id`.
     pub node_id: i32,
-    /// The controller.
+    /// This node's part in the metadata quorum.
     pub controller: ControllerHandle,
+    /// The way to the active controller, wherever it is; to be cloned.
+    pub channel: ControllerChannel,
+    /// This broker as a member of the cluster.
+    pub lifecycle: Lifecycle,
+    /// What is fetched from other brokers.
+    pub replication: Replication<Connections>,
     /// Partitions hosted here.
     pub partitions: Arc<Partitions>,
     /// Memory for requests and unsent responses.
@@ -115,6 +126,25 @@ impl Broker {
         Err(if here && failed { ErrorCode::KafkaStorageError } else { ErrorCode::NotLeaderOrFollower })
     }
 
+    /// Creates topics that are needed here, paid for with `quota`.
+    pub async fn create_topics(
+        &self,
+        request: CreateTopicsRequest,
+        quota: MutationQuota,
+    ) -> CreateTopicsResponse {
+        if self.controller.is_active() {
+            return self.controller.create_topics(request, quota).await;
+        }
+        let asked = request.clone();
+        match self.channel.clone().call(move |_| asked).await {
+            Ok(response) => response,
+            Err(error) => refused_creation(
+                &request,
+                &TopicError { code: ErrorCode::NotController, message: error.to_string().into() },
+            ),
+        }
+    }
+
     /// A broker that serves, which is what clients are told to be the controller; -1 if there is none.
     pub fn some_broker_id(&self, image: &MetadataImage) -> i32 {
         let active = |id: &i32| image.active_broker(*id).is_some();
@@ -131,11 +161,13 @@ impl Broker {
     fn apply(&self, new: Arc<MetadataImage>) {
         let old = self.image();
         self.partitions.apply(&old, &new, clock::now());
+        self.replication.apply(&old, &new);
         let configs =
             |image: &MetadataImage| (image.configs.default_broker(), image.configs.broker(self.node_id));
         if configs(&old) != configs(&new) {
             let config = current_config(&self.config, &new);
             self.connections.limit(connection_limits(&config));
+            self.replication.set_fetchers(config.replication.fetchers, &new);
             self.cleaner.configure(config.cleaner);
         }
         if !Arc::ptr_eq(&old.security, &new.security) {
@@ -148,8 +180,12 @@ impl Broker {
             }
         }
         let offset = new.offset();
+        // Who stops has to know that everybody knows.
+        let waits =
+            new.cluster.brokers.values().any(|broker| broker.in_controlled_shutdown && !broker.fenced);
         self.image.store(new);
         self.applied.send_replace(offset);
+        self.lifecycle.set_metadata_offset(offset, waits);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::broker::Broker;
@@ -20,10 +21,22 @@ use crate::telemetry::BrokerState;
 /// The media type of the metrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-struct Admin {
+/// What a node tells of itself.
+pub struct Admin {
     broker: Arc<Broker>,
     registry: Registry,
 }
+
+impl Admin {
+    /// Of a broker.
+    pub fn new(broker: &Arc<Broker>) -> Self {
+        let registry = broker.metrics.registry(BrokerState(Arc::downgrade(broker)));
+        Self { broker: Arc::clone(broker), registry }
+    }
+}
+
+/// Empty until the broker is there: before, its process lives and is not ready.
+type Begun = Arc<OnceLock<Admin>>;
 
 /// Binds host and port; an empty host is every address.
 ///
@@ -43,15 +56,13 @@ pub async fn bind(listener: Option<&(String, u16)>) -> io::Result<Option<TcpList
     }
 }
 
-/// Serves until the broker stops.
-pub async fn serve(listener: TcpListener, broker: Arc<Broker>) {
-    let registry = broker.metrics.registry(BrokerState(Arc::downgrade(&broker)));
-    let stopping = broker.stopping.clone();
+/// Serves as long as the process runs, or the runtime.
+pub async fn serve(listener: TcpListener, begun: Begun, stopping: CancellationToken) {
     let app = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Arc::new(Admin { broker, registry }));
+        .with_state(begun);
     let server = axum::serve(listener, app).with_graceful_shutdown(stopping.cancelled_owned());
     if let Err(error) = server.await {
         warn!(%error, "http server failed");
@@ -77,15 +88,18 @@ async fn livez() -> &'static str {
 }
 
 /// Unfenced, logs recovered, not stopping.
-async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
-    match admin.broker.is_ready() {
+async fn readyz(State(begun): State<Begun>) -> Response {
+    match begun.get().is_some_and(|admin| admin.broker.is_ready()) {
         true => "ok\n".into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response(),
     }
 }
 
-async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+async fn metrics(State(begun): State<Begun>) -> Response {
     let mut text = String::new();
+    let Some(admin) = begun.get() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the broker has not started yet\n").into_response();
+    };
     match prometheus_client::encoding::text::encode(&mut text, &admin.registry) {
         Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),

@@ -45,7 +45,7 @@ pub async fn create(
 async fn create_allowed(broker: Arc<Broker>, names: Vec<Str>, quota: MutationQuota) -> Vec<(Str, ErrorCode)> {
     let topics = names.iter().map(|name| creatable(&broker, name)).collect();
     let request = CreateTopicsRequest { topics, timeout_ms: 30_000, ..Default::default() };
-    let response = broker.controller.create_topics(request, quota).await;
+    let response = broker.create_topics(request, quota).await;
     broker.catch_up().await;
     let mut refused = Vec::new();
     for topic in response.topics {

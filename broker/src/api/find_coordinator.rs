@@ -87,9 +87,7 @@ async fn group_coordinator(
     group: &str,
 ) -> Result<Node, ErrorCode> {
     if broker.image().topics.by_name(OFFSETS_TOPIC).is_none() {
-        create_offsets_topic(&broker.controller, &broker.config)
-            .await
-            .map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
+        create_offsets_topic(broker).await.map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
         broker.catch_up().await;
     }
     let image = broker.image();

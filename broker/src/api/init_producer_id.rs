@@ -34,7 +34,7 @@ pub async fn handle(
     if !broker.allows(context, Operation::IdempotentWrite, Resource::Cluster) {
         return refused(ErrorCode::ClusterAuthorizationFailed);
     }
-    match broker.producer_ids.next(&broker.controller).await {
+    match broker.producer_ids.next().await {
         Ok(id) => InitProducerIdResponse { producer_id: id.0, producer_epoch: 0, ..Default::default() },
         Err(error) => {
             warn!(%error, "no producer ids from the controller");

@@ -1,16 +1,27 @@
 //! What runs beside the requests: following the metadata, and watching for failures.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use ottla_wire::messages::AssignReplicasToDirsRequest;
+use ottla_wire::messages::assign_replicas_to_dirs_request::{DirectoryData, PartitionData, TopicData};
+use ottla_wire::{ErrorCode, Uuid};
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
 use super::Broker;
 use crate::clock;
+use crate::controller::{ControllerChannel, Placement};
+
+/// Between two attempts to tell the controller something.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Puts every new image into effect, one after the other; a burst is taken as one.
 pub(super) async fn follow_metadata(broker: Arc<Broker>) {
     let mut changes = broker.controller.image_changes();
+    let mut channel = broker.channel.clone();
     loop {
         let image = Arc::clone(&changes.borrow_and_update());
         if image.offset() > broker.image().offset() {
@@ -20,8 +31,9 @@ pub(super) async fn follow_metadata(broker: Arc<Broker>) {
                 return;
             }
         }
-        tell_placements(&broker).await;
+        let is_told = tell_placements(&broker, &mut channel).await;
         tokio::select! {
+            () = channel.pause(AGAIN), if !is_told => {}
             changed = changes.changed() => if changed.is_err() { return },
             () = broker.partitions.space_returned() => create_missing(&broker).await,
             () = broker.stopping.cancelled() => return,
@@ -29,24 +41,38 @@ pub(super) async fn follow_metadata(broker: Arc<Broker>) {
     }
 }
 
-/// Tells the controller in which directories partitions were put.
-async fn tell_placements(broker: &Broker) {
+/// Tells the controller in which directories partitions were put. Whether it knows.
+async fn tell_placements(broker: &Broker, channel: &mut ControllerChannel) -> bool {
     let misplaced = broker.partitions.misplaced(&broker.image());
     if misplaced.is_empty() {
-        return;
+        return true;
     }
-    if let Err(error) = broker.controller.assign_directories(misplaced).await {
-        warn!(%error, "the controller does not know yet where partitions lie");
-    }
+    let epoch = broker.lifecycle.epoch().load(Ordering::Acquire);
+    let request = assignment(broker.node_id, epoch, &misplaced);
+    let error = match channel.call(move |_| request).await {
+        Ok(response) if response.error_code == 0 => return true,
+        Ok(response) => ErrorCode::try_from(response.error_code).unwrap_or_default().to_string(),
+        Err(error) => error.to_string(),
+    };
+    warn!(error, "the controller does not know yet where partitions lie");
+    false
 }
 
-/// Tells the controller which directories are left.
-async fn tell_directories(broker: &Broker) {
-    let online = broker.partitions.directories().iter().filter(|directory| !directory.is_offline());
-    let online = online.map(|directory| directory.id()).collect();
-    if let Err(error) = broker.controller.fail_directories(online).await {
-        warn!(%error, "the controller does not know yet of a failed directory");
+/// AssignReplicasToDirs for these places.
+fn assignment(broker_id: i32, broker_epoch: i64, places: &[Placement]) -> AssignReplicasToDirsRequest {
+    let mut by_directory: BTreeMap<Uuid, BTreeMap<Uuid, Vec<PartitionData>>> = BTreeMap::new();
+    for (topic_id, partition_index, directory) in places {
+        let partition = PartitionData { partition_index: *partition_index, ..Default::default() };
+        by_directory.entry(*directory).or_default().entry(*topic_id).or_default().push(partition);
     }
+    let topic = |(topic_id, partitions)| TopicData { topic_id, partitions, ..Default::default() };
+    let directory = |(id, topics): (Uuid, BTreeMap<_, _>)| DirectoryData {
+        id,
+        topics: topics.into_iter().map(topic).collect(),
+        ..Default::default()
+    };
+    let directories = by_directory.into_iter().map(directory).collect();
+    AssignReplicasToDirsRequest { broker_id, broker_epoch, directories, ..Default::default() }
 }
 
 /// On this task and no other, as everything that creates partitions.
@@ -80,6 +106,7 @@ pub(super) async fn watch_health(broker: Arc<Broker>, failures: Arc<Notify>) {
             error!("every log directory has failed");
             return;
         }
-        tell_directories(&broker).await;
+        let lost = directories.iter().filter(|directory| directory.is_offline());
+        broker.lifecycle.lose_directories(lost.map(|directory| directory.id()));
     }
 }

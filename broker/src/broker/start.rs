@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use ottla_log::LogError;
@@ -10,20 +10,23 @@ use ottla_log::checkpoint::CleanShutdown;
 use ottla_log::disk::{BoundedDisk, Disk, StdDisk};
 use ottla_quorum::QuorumError;
 use ottla_quorum::image::MetadataImage;
-use ottla_wire::Str;
+use ottla_wire::{ErrorCode, Str};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
-use super::{Broker, ProducerIds, connection_limits, current_config, monitor};
+use super::control::Control;
+use super::{Broker, Lifecycle, ProducerIds, connection_limits, current_config, monitor};
 use crate::admin;
 use crate::cleaner::LogCleaner;
 use crate::clock;
 use crate::config::Config;
 use crate::controller::{
-    BrokerRegistration, ControllerError, ControllerHandle, ControllerIdentity, ControllerSettings,
+    BrokerRegistration, ControllerChannel, ControllerError, ControllerHandle, ControllerIdentity,
+    ControllerSettings, announce, look_when_active,
 };
 use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
@@ -32,6 +35,8 @@ use crate::net::{
 };
 use crate::partition::{LogDirectory, Partitions, Upkeep};
 use crate::quota::Quotas;
+use crate::replication::isr::propose;
+use crate::replication::{Connections, Replication};
 use crate::security::AllowAll;
 use crate::storage::{self, Directories, FileSystem, StorageError};
 use crate::telemetry::Metrics;
@@ -41,6 +46,13 @@ use crate::telemetry::loggers::Loggers;
 /// what others need beside it. Fits a container of 256 MiB.
 const DEFAULT_BUDGET: usize = 128 << 20;
 
+/// An active controller that does not answer a broker for so long is given up.
+const CONTROLLER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Between heartbeats where nobody says otherwise: more often than Apache's brokers, as a controller of ours learns from it
+/// how soon silence is strange.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
 /// A running node.
 #[derive(Debug)]
 pub struct Node {
@@ -49,6 +61,7 @@ pub struct Node {
     pub(super) tasks: TaskTracker,
     pub(super) connections: TaskTracker,
     pub(super) failed: CancellationToken,
+    control: Control,
     /// Locked until the node is gone.
     _directories: Directories,
     addresses: Vec<(crate::config::ListenerName, std::net::SocketAddr)>,
@@ -67,7 +80,10 @@ pub enum StartError {
     /// The metadata log cannot be served.
     #[error(transparent)]
     Quorum(#[from] QuorumError),
-    /// The controller refuses this broker.
+    /// The active controller refuses this broker for good.
+    #[error("the controller refuses to register this broker: {0}")]
+    Registration(ErrorCode),
+    /// This node's controller has failed.
     #[error("controller: {0}")]
     Controller(#[from] ControllerError),
     /// An address is taken.
@@ -96,7 +112,7 @@ impl StartError {
     }
 }
 
-/// Starts a node: lock → identity → sockets → controller → registration and logs → metadata in effect → serving.
+/// Starts a node: lock → identity → sockets → quorum → registration → logs → metadata in effect → serving.
 ///
 /// What it waits for the disk for, one after the other, and why:
 /// - `quorum-state` (file and name): no epoch is led twice;
@@ -136,8 +152,10 @@ async fn begin(config: Config, disk: Arc<dyn Disk>, loggers: Arc<Loggers>) -> Re
     let listeners = bind(&config).await?;
     let http = admin::bind(config.http.as_ref()).await.map_err(StartError::Http)?;
     let settings = ControllerSettings { config: Arc::clone(&config), identity: ground.identity.clone() };
-    let controller = ControllerHandle::start(settings, Arc::clone(&disk))?;
-    let started = serve(&config, &*disk, ground, controller.clone(), listeners, http, loggers).await;
+    let control = Control::new()?;
+    let controller = ControllerHandle::start(settings.clone(), Arc::clone(&disk), control.handle())?;
+    let sockets = Sockets { listeners, http };
+    let started = serve(settings, &*disk, ground, controller.clone(), control, sockets, loggers).await;
     if started.is_err() {
         // Another attempt must not find the metadata log in use. Why this one failed says more than how it ended.
         drop(controller.stop().await);
@@ -154,49 +172,86 @@ struct Ground {
     failures: Arc<Notify>,
 }
 
-/// From a controller that leads to a broker that serves.
+/// Bound, and not served yet.
+struct Sockets {
+    listeners: Vec<Listener>,
+    http: Option<tokio::net::TcpListener>,
+}
+
+/// From a member of the quorum to a broker that serves.
 async fn serve(
-    config: &Arc<Config>,
+    settings: ControllerSettings,
     disk: &dyn Disk,
     ground: Ground,
     controller: ControllerHandle,
-    listeners: Vec<Listener>,
-    http: Option<tokio::net::TcpListener>,
+    control: Control,
+    Sockets { listeners, http }: Sockets,
     loggers: Arc<Loggers>,
 ) -> Result<Node, StartError> {
     let began = Instant::now();
+    let config = &settings.config;
     let Ground { mut found, identity, directories, file_systems, failures } = ground;
+    let addresses =
+        listeners.iter().filter_map(|it| Some((it.name().clone(), it.local_addr().ok()?))).collect();
+    let http_address = http.as_ref().and_then(|listener| listener.local_addr().ok());
+    let (tasks, stopping, begun) = (TaskTracker::new(), CancellationToken::new(), Arc::default());
+    if let Some(http) = http {
+        tasks.spawn(admin::serve(http, Arc::clone(&begun), stopping.clone()));
+    }
     // Only now: a directory whose metadata is refused stays as it was.
     found.complete(disk)?;
-    let registration = registration(config, &identity, &directories, &listeners);
-    let loading = Loading::begin(config, directories, controller.image());
-    let registered = controller.register_broker(registration).await;
+    let registration = registration(config, &identity, &directories, &listeners)?;
+    let request = registration.request(identity.cluster_id.clone());
+    // Who is active alone has all metadata: its logs are opened meanwhile.
+    let early =
+        controller.is_active().then(|| Loading::begin(config, directories.clone(), controller.image()));
+    let client_id = Str::from(format!("broker-{}", config.node_id));
+    let channel = ControllerChannel::new(controller.clone(), client_id, CONTROLLER_DEADLINE);
+    let configured = config.settings.is_set("broker.heartbeat.interval.ms");
+    let interval = if configured { config.quorum.heartbeat_interval } else { HEARTBEAT };
+    let lifecycle = Lifecycle::start(&control.handle(), channel.clone(), request, interval);
+    let broker_epoch = lifecycle.registered().await.map_err(StartError::Registration)?;
+    let loading = match early {
+        Some(early) => early,
+        None => Loading::begin(config, directories, metadata_from(&controller, broker_epoch).await),
+    };
     let loaded = loading.end().await?;
-    let broker_epoch = registered?;
-    let broker = assemble(config, &identity, loaded, controller, loggers);
+    let member = Membership { controller, channel, lifecycle };
+    let broker = assemble(config, &identity, loaded, member, &tasks, stopping, loggers);
     file_systems.iter().for_each(|file_system| file_system.look());
-
     let node = Node {
         broker,
+        control,
         _directories: found,
         broker_epoch,
-        tasks: TaskTracker::new(),
+        tasks,
         connections: TaskTracker::new(),
         failed: CancellationToken::new(),
-        addresses: listeners.iter().filter_map(|l| Some((l.name().clone(), l.local_addr().ok()?))).collect(),
-        http: http.as_ref().and_then(|listener| listener.local_addr().ok()),
+        addresses,
+        http: http_address,
     };
+    // Health is told from here on.
+    drop(begun.set(admin::Admin::new(&node.broker)));
     node.spawn_background(failures, file_systems);
-    if let Some(http) = http {
-        node.tasks.spawn(admin::serve(http, Arc::clone(&node.broker)));
-    }
-    node.broker.controller.unfence_broker(broker_epoch).await?;
+    node.spawn_members(settings);
+    node.broker.catch_up().await;
+    node.broker.lifecycle.serve().await;
     node.broker.catch_up().await;
     node.serve(listeners);
     node.broker.cleaner.start()?;
     node.broker.ready.store(true, Ordering::Release);
-    info!(node = config.node_id, cluster = %node.broker.cluster_id, took = ?began.elapsed(), "broker started");
+    info!(node = node.broker.node_id, cluster = %node.broker.cluster_id, took = ?began.elapsed(), "broker started");
     Ok(node)
+}
+
+/// The metadata once it has the broker's registration: what came before is not all that the cluster has decided.
+async fn metadata_from(controller: &ControllerHandle, broker_epoch: i64) -> Arc<MetadataImage> {
+    let mut changes = controller.image_changes();
+    match changes.wait_for(|image| image.offset() >= broker_epoch).await {
+        Ok(image) => Arc::clone(&image),
+        // The controller has failed; whoever watches it will say so.
+        Err(_) => controller.image(),
+    }
 }
 
 /// Every host of the connection limits has to have an address, as with Kafka.
@@ -269,7 +324,7 @@ fn registration(
     identity: &ControllerIdentity,
     directories: &[Arc<LogDirectory>],
     bound: &[Listener],
-) -> BrokerRegistration {
+) -> Result<BrokerRegistration, LogError> {
     let mut endpoints = BrokerRegistration::endpoints(&config.advertised_listeners);
     for endpoint in endpoints.iter_mut().filter(|endpoint| endpoint.port == 0) {
         // Port 0 asks the system for one: clients must be told which.
@@ -277,14 +332,28 @@ fn registration(
         endpoint.port =
             own.and_then(|listener| listener.local_addr().ok()).map_or(0, |address| address.port());
     }
-    BrokerRegistration {
+    Ok(BrokerRegistration {
         id: config.node_id,
         incarnation_id: identity.incarnation_id,
         endpoints,
         rack: config.rack.as_deref().map(Str::from),
         log_dirs: directories.iter().filter(|one| !one.is_offline()).map(|one| one.id()).collect(),
-        previous_epoch: -1,
+        previous_epoch: previous_epoch(directories)?,
+    })
+}
+
+/// The epoch under which all directories were closed in order; -1 where one was not, or is not there (KIP-966).
+fn previous_epoch(directories: &[Arc<LogDirectory>]) -> Result<i64, LogError> {
+    let mut epochs = Vec::new();
+    for directory in directories {
+        let mark = match directory.is_offline() {
+            true => None,
+            false => CleanShutdown::read(&**directory.disk(), directory.path())?,
+        };
+        epochs.push(mark.map_or(-1, |mark| mark.broker_epoch));
     }
+    epochs.dedup();
+    Ok(if let [same] = epochs.as_slice() { *same } else { -1 })
 }
 
 /// What follows from an image.
@@ -314,41 +383,75 @@ impl Loading {
     }
 }
 
+/// The node in its cluster.
+struct Membership {
+    controller: ControllerHandle,
+    channel: ControllerChannel,
+    lifecycle: Lifecycle,
+}
+
 /// Puts the broker together over what was loaded.
 fn assemble(
     config: &Arc<Config>,
     identity: &ControllerIdentity,
     loaded: Loaded,
-    controller: ControllerHandle,
+    member: Membership,
+    tasks: &TaskTracker,
+    stopping: CancellationToken,
     loggers: Arc<Loggers>,
 ) -> Arc<Broker> {
+    let Membership { controller, channel, lifecycle } = member;
     let Loaded { image, partitions, now, quotas } = loaded;
     let cleaner = LogCleaner::new(Arc::clone(&partitions), now.cleaner.clone());
     let groups = Coordinator::new(config, Arc::clone(&partitions));
     groups.apply(&MetadataImage::default(), &image);
+    let replication = replication(config, &controller, &partitions, tasks);
+    replication.set_broker_epoch(lifecycle.epoch().load(Ordering::Acquire));
+    replication.apply(&MetadataImage::empty(identity.cluster_id.clone()), &image);
+    lifecycle.set_metadata_offset(image.offset(), false);
     let slots = usize::try_from(config.fetch.session_slots).unwrap_or(0);
     let seed = u64::from_be_bytes(*identity.incarnation_id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
     Arc::new(Broker {
         config: Arc::clone(config),
         cluster_id: identity.cluster_id.clone(),
         node_id: config.node_id,
+        producer_ids: ProducerIds::new(config.node_id, lifecycle.epoch(), channel.clone()),
         controller,
+        channel,
+        lifecycle,
+        replication,
         partitions,
         cleaner,
         memory: memory(&now),
         connections: ConnectionSlots::new(connection_limits(&now)),
         fetch_sessions: Sessions::new(slots, seed),
         groups,
-        producer_ids: ProducerIds::default(),
         quotas,
         loggers,
         metrics: Metrics::default(),
         authoriser: Arc::new(AllowAll),
-        stopping: CancellationToken::new(),
+        stopping,
         applied: watch::Sender::new(image.offset()),
         image: ArcSwap::new(image),
         ready: AtomicBool::new(false),
     })
+}
+
+/// Fetches from other brokers, on the runtime that serves clients.
+fn replication(
+    config: &Config,
+    controller: &ControllerHandle,
+    partitions: &Arc<Partitions>,
+    tasks: &TaskTracker,
+) -> Replication<Connections> {
+    let controller = controller.clone();
+    let connections = Connections::new(
+        Arc::new(move || controller.image()),
+        Str::from(config.inter_broker_listener_name.as_str()),
+        Str::from(format!("broker-{}-fetcher", config.node_id)),
+        config.replication.socket_timeout,
+    );
+    Replication::new(config, Arc::clone(partitions), connections, Handle::current(), tasks.clone())
 }
 
 fn load(
@@ -398,6 +501,20 @@ impl Node {
         });
         let (log, check) = (&broker.config.log, broker.config.producers.expiration_check_interval);
         Upkeep::start(&broker.partitions, log, check, file_systems, &broker.stopping, &self.tasks);
+    }
+
+    /// What this node says to the active controller by itself.
+    fn spawn_members(&self, settings: ControllerSettings) {
+        let (broker, control) = (&self.broker, self.control.handle());
+        let (channel, stopping) = (broker.channel.clone(), broker.stopping.clone());
+        let surroundings = Arc::clone(broker.partitions.surroundings());
+        let epoch = broker.lifecycle.epoch();
+        self.tasks.spawn_on(propose(surroundings, epoch, channel.clone(), stopping.clone()), &control);
+        if settings.config.roles.controller {
+            let (controller, node_id) = (broker.controller.clone(), broker.node_id);
+            self.tasks.spawn_on(look_when_active(controller.clone(), node_id, stopping.clone()), &control);
+            self.tasks.spawn_on(announce(controller, channel, settings, stopping), &control);
+        }
     }
 
     fn serve(&self, listeners: Vec<Listener>) {

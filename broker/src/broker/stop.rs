@@ -1,5 +1,6 @@
 //! A graceful stop.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
@@ -11,19 +12,19 @@ use crate::clock;
 const DRAIN: Duration = Duration::from_secs(5);
 
 impl Node {
-    /// Stops: no new connections, requests in hand are answered, the controller is told, everything is flushed and
-    /// marked as clean.
+    /// Stops: others take over what is led here, requests in hand are answered, everything is flushed and marked as clean.
     pub async fn stop(self) {
         let began = Instant::now();
         info!("broker stopping");
+        self.broker.ready.store(false, Ordering::Release);
+        // Served on until others lead: clients are told who.
+        self.broker.lifecycle.leave().await;
         self.broker.stopping.cancel();
         self.broker.groups.stop();
+        self.broker.replication.stop();
         self.connections.close();
         if tokio::time::timeout(DRAIN, self.connections.wait()).await.is_err() {
             warn!(connections = self.connections.len(), "connections did not finish in time");
-        }
-        if let Err(error) = self.broker.controller.controlled_shutdown(self.broker_epoch).await {
-            warn!(%error, "controlled shutdown");
         }
         self.tasks.close();
         if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
@@ -39,10 +40,6 @@ impl Node {
         };
         if tokio::task::spawn_blocking(close).await.is_err() {
             warn!("closing the logs panicked");
-        }
-        // An unfenced registration would keep its next incarnation, if that is Apache's, waiting for its session to end.
-        if let Err(error) = self.broker.controller.fence_broker(self.broker_epoch).await {
-            warn!(%error, "broker not fenced");
         }
         if let Err(error) = self.broker.controller.stop().await {
             warn!(%error, "controller not stopped cleanly");

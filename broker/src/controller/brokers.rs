@@ -1,13 +1,27 @@
 //! Brokers as the active controller hears of them: heartbeats, sessions, controlled shutdowns. Nothing of it is written
 //! down; whoever becomes the active controller begins anew.
 //!
-//! A broker that is not heard of for `broker.session.timeout.ms` is to be fenced. All times are the controller's own,
-//! in milliseconds. Contacts are noted when a request arrives, before it waits for its turn, and while the controller
-//! itself stood still nobody could be heard: that time does not count.
+//! A broker that is not heard of for `broker.session.timeout.ms` is to be fenced, and sooner where it used to be heard of
+//! more often (`docs/decisions/0008`): each broker's own intervals say when its silence is strange. That counts only
+//! while most brokers are heard of; when all fall silent at once it is rather the controller that cannot hear.
+//!
+//! All times are the controller's own, in milliseconds. Contacts are noted when a request arrives, before it waits for its
+//! turn, and while the controller itself stood still nobody could be heard: that time does not count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use ottla_quorum::MetadataImage;
+
+/// Intervals that make a habit.
+const HABIT: usize = 4;
+/// Shorter ones are none.
+const SHORTEST_HABIT_MS: i64 = 200;
+/// A silence this many times as long as the longest usual interval is strange.
+const STRANGE: i64 = 4;
+/// No silence is strange before.
+const SHORTEST_SILENCE_MS: i64 = 2500;
+/// At least so often the sessions are looked at; who comes later stood still meanwhile.
+const LOOK_MS: i64 = 250;
 
 /// The sessions of brokers.
 #[derive(Debug)]
@@ -23,8 +37,8 @@ struct Session {
     contact_ms: i64,
     /// Heard of by this controller itself.
     heard: bool,
-    /// Ends without a heartbeat; that of the controller's own process does not.
-    expires: bool,
+    /// The last times between two contacts.
+    gaps: VecDeque<i64>,
     /// Newest metadata that it has, -1 if it never said.
     metadata_offset: i64,
     /// Offset of its registration, where that was written by this controller.
@@ -39,11 +53,34 @@ impl Session {
             epoch,
             contact_ms: now,
             heard: false,
-            expires: true,
+            gaps: VecDeque::new(),
             metadata_offset: -1,
             registered_at: None,
             shutdown_offset: None,
         }
+    }
+
+    /// Heartbeats that follow each other quickly, as of a broker that waits for something, say nothing about its habits.
+    fn note_gap(&mut self, gap: i64) {
+        if gap < SHORTEST_HABIT_MS {
+            return;
+        }
+        self.gaps.push_back(gap);
+        if self.gaps.len() > HABIT {
+            self.gaps.pop_front();
+        }
+    }
+
+    /// Whether the broker has been silent for longer than it is its habit.
+    fn is_strange(&self, now: i64) -> bool {
+        self.patience().is_some_and(|patience| self.contact_ms.saturating_add(patience) < now)
+    }
+
+    /// How long a silence is not strange; `None` while its habits are not known.
+    fn patience(&self) -> Option<i64> {
+        let known = self.gaps.len() == HABIT;
+        let longest = self.gaps.iter().max().copied().filter(|_| known)?;
+        Some(longest.saturating_mul(STRANGE).max(SHORTEST_SILENCE_MS))
     }
 }
 
@@ -63,6 +100,9 @@ impl Brokers {
     /// A request of the broker has arrived; nobody has looked yet whether it is the broker that it says.
     pub(crate) fn contact(&mut self, id: i32, epoch: i64, now: i64) {
         if let Some(session) = self.sessions.get_mut(&id).filter(|session| session.epoch == epoch) {
+            if session.heard {
+                session.note_gap(now.saturating_sub(session.contact_ms));
+            }
             session.heard = true;
             session.contact_ms = session.contact_ms.max(now);
         }
@@ -72,13 +112,6 @@ impl Brokers {
     pub(crate) fn register(&mut self, id: i32, epoch: i64, offset: i64, now: i64) {
         self.session(id, epoch, now).registered_at = Some(offset);
         self.contact(id, epoch, now);
-    }
-
-    /// The broker runs in the controller's own process and says nothing to itself: both end together.
-    pub(crate) fn keep(&mut self, id: i32) {
-        if let Some(session) = self.sessions.get_mut(&id) {
-            session.expires = false;
-        }
     }
 
     /// The broker lives and has this metadata.
@@ -134,36 +167,38 @@ impl Brokers {
     /// Brokers whose sessions are over, the longest silent first. Each is told once.
     pub(crate) fn take_expired(&mut self, now: i64) -> Vec<(i32, i64)> {
         self.forgive_standstill(now);
-        let over = self.sessions.iter().filter(|(_, session)| self.is_expired(session, now));
+        let over = |early: bool| {
+            self.sessions.iter().filter(move |(_, it)| self.is_expired(it, now) || (early && it.is_strange(now)))
+        };
+        let most_are_heard = over(true).count().saturating_mul(2) < self.sessions.len();
         let mut expired: Vec<_> =
-            over.map(|(id, session)| (session.contact_ms, *id, session.epoch)).collect();
+            over(most_are_heard).map(|(id, session)| (session.contact_ms, *id, session.epoch)).collect();
         expired.sort_unstable();
         expired.iter().for_each(|(_, id, _)| self.end(*id));
         expired.into_iter().map(|(_, id, epoch)| (id, epoch)).collect()
     }
 
-    /// When to look for expired sessions again; never if there are none that may expire.
+    /// When to look for expired sessions again; never if there are none.
     pub(crate) fn next_look(&self) -> Option<i64> {
-        let any = self.sessions.values().any(|session| session.expires);
         let looked = self.looked_ms.unwrap_or_default();
-        any.then(|| looked.saturating_add((self.session_timeout_ms / 8).max(1)))
+        (!self.sessions.is_empty()).then(|| looked.saturating_add(LOOK_MS.min((self.session_timeout_ms / 8).max(1))))
     }
 
     fn is_expired(&self, session: &Session, now: i64) -> bool {
-        session.expires && session.contact_ms.saturating_add(self.session_timeout_ms) < now
+        session.contact_ms.saturating_add(self.session_timeout_ms) < now
     }
 
-    /// Looks come several times in a session; if a quarter of one passed without, the controller stood still. What is usual
+    /// Looks come often; if twice the time between two of them has passed without, the controller stood still. What is usual
     /// between two looks counts even then, so that a controller that is slow for ever fences in the end.
     fn forgive_standstill(&mut self, now: i64) {
         let since = now.saturating_sub(self.looked_ms.unwrap_or(now));
         self.looked_ms = Some(now);
-        if since <= self.session_timeout_ms / 4 {
+        let usual = LOOK_MS.min((self.session_timeout_ms / 8).max(1));
+        if since <= usual * 2 {
             return;
         }
-        let still = since.saturating_sub(self.session_timeout_ms / 8);
         for session in self.sessions.values_mut() {
-            session.contact_ms = session.contact_ms.saturating_add(still).min(now);
+            session.contact_ms = session.contact_ms.saturating_add(since - usual).min(now);
         }
     }
 

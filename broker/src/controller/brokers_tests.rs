@@ -134,8 +134,24 @@ impl Controller {
     pub(super) fn pass(&mut self, millis: i64) {
         let until = self.now + millis;
         while self.now < until {
-            self.now = (self.now + 1000).min(until);
+            self.now = (self.now + 250).min(until);
             self.run_upkeep();
+        }
+    }
+
+    /// Time passes, with heartbeats of these brokers, which stay what they are.
+    pub(super) fn live(&mut self, millis: i64, ids: &[i32]) {
+        self.beat_every(1000, millis, ids);
+    }
+
+    pub(super) fn beat_every(&mut self, every: i64, millis: i64, ids: &[i32]) {
+        for _ in 0..millis / every {
+            for id in ids {
+                let want_fence = !self.is_active(*id);
+                let request = BrokerHeartbeatRequest { want_fence, ..self.beat_of(*id) };
+                self.heartbeat(&request).expect("registered");
+            }
+            self.pass(every);
         }
     }
 
@@ -179,12 +195,54 @@ fn while_the_controller_stands_still_nobody_loses_a_session() {
     assert!(!controller.is_active(1), "what was silent before stays counted");
 }
 
+/// Three brokers, each heard of every so many milliseconds.
+fn with_habits(every: i64) -> Controller {
+    let mut controller = Controller::new(&[1, 2, 3], &[]);
+    controller.beat_every(every, 10_000, &[1, 2, 3]);
+    controller
+}
+
 #[test]
-fn the_controllers_own_broker_needs_no_heartbeats() {
-    let mut controller = Controller::new(&[1, 2], &[]);
-    controller.brokers.keep(1);
-    controller.pass(30_000);
-    assert!(controller.is_active(1) && !controller.is_active(2));
+fn silence_is_judged_by_a_brokers_own_habits() {
+    for (every, strange) in [(500, 2500), (1000, 4000), (2000, 8000)] {
+        let mut controller = with_habits(every);
+        let heard = controller.now;
+        while controller.is_active(3) {
+            controller.beat_every(every, every, &[1, 2]);
+        }
+        let silent = controller.now - heard;
+        assert!((strange..=strange + every + 250).contains(&silent), "every {every} ms: fenced after {silent}");
+        assert!(controller.is_active(1) && controller.is_active(2));
+    }
+}
+
+#[test]
+fn heartbeats_in_a_hurry_are_no_habit() {
+    let mut controller = Controller::new(&[1, 2, 3], &[]);
+    controller.beat_every(2000, 10_000, &[1, 2, 3]);
+    controller.beat_every(20, 2000, &[3]);
+    controller.beat_every(2000, 6000, &[1, 2]);
+    assert!(controller.is_active(3));
+}
+
+#[test]
+fn when_most_fall_silent_at_once_it_is_the_controller_that_cannot_hear() {
+    let mut controller = with_habits(500);
+    controller.beat_every(500, 8500, &[1]);
+    assert!(controller.is_active(2) && controller.is_active(3));
+    controller.beat_every(500, 1000, &[1]);
+    assert!(!controller.is_active(2) && !controller.is_active(3), "a session ends all the same");
+}
+
+#[test]
+fn a_short_standstill_of_the_controller_makes_nobody_strange() {
+    let mut controller = with_habits(500);
+    for _ in 0..10 {
+        controller.now += 2400;
+        controller.run_upkeep();
+        controller.beat_every(500, 500, &[1, 2, 3]);
+    }
+    assert!((1..=3).all(|id| controller.is_active(id)));
 }
 
 #[test]
@@ -457,8 +515,6 @@ fn leadership_goes_back_to_the_preferred_replica_now_and_then() {
         let settings =
             [("auto.leader.rebalance.enable", enabled), ("leader.imbalance.check.interval.seconds", "60")];
         let mut controller = Controller::new(&[1, 2], &settings);
-        controller.brokers.keep(1);
-        controller.brokers.keep(2);
         controller.topic(1, &[1, 2]);
         controller.fence(1);
         controller.unfence(1);
@@ -469,9 +525,9 @@ fn leadership_goes_back_to_the_preferred_replica_now_and_then() {
             ..Default::default()
         };
         controller.write(&[grown.into()]);
-        controller.pass(59_000);
+        controller.live(59_000, &[1, 2]);
         assert_eq!(controller.state(1).0, 2);
-        controller.pass(2000);
+        controller.live(2000, &[1, 2]);
         assert_eq!(controller.state(1).0, leader, "{enabled}");
     }
 }
@@ -480,8 +536,6 @@ fn leadership_goes_back_to_the_preferred_replica_now_and_then() {
 fn a_partition_without_leader_gets_any_now_and_then_where_configured() {
     for (enabled, leader) in [("true", 2), ("false", NO_LEADER)] {
         let mut controller = Controller::new(&[1, 2], &[("unclean.leader.election.interval.ms", "60000")]);
-        controller.brokers.keep(1);
-        controller.brokers.keep(2);
         controller.topic(1, &[1, 2]);
         controller.fence(2);
         controller.fence(1);
@@ -494,9 +548,9 @@ fn a_partition_without_leader_gets_any_now_and_then_where_configured() {
             ..Default::default()
         };
         controller.write(&[config.into()]);
-        controller.pass(59_000);
+        controller.live(59_000, &[1, 2]);
         assert_eq!(controller.state(1).0, NO_LEADER);
-        controller.pass(2000);
+        controller.live(2000, &[1, 2]);
         assert_eq!(controller.state(1).0, leader, "{enabled}");
     }
 }

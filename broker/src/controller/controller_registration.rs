@@ -36,6 +36,12 @@ pub(crate) fn request(settings: &ControllerSettings) -> ControllerRegistrationRe
     }
 }
 
+/// Whether the image has this run of the node's controller.
+pub(crate) fn is_registered(image: &MetadataImage, settings: &ControllerSettings) -> bool {
+    let known = image.cluster.controllers.get(&settings.config.node_id);
+    known.is_some_and(|known| known.incarnation_id == settings.identity.incarnation_id)
+}
+
 /// ControllerRegistration (KIP-919).
 ///
 /// # Errors

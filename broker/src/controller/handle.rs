@@ -7,8 +7,9 @@ use std::thread;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use ottla_client::Options;
 use ottla_log::disk::Disk;
-use ottla_quorum::{MetadataImage, Quorum, QuorumError, QuorumStatus};
+use ottla_quorum::{MetadataImage, Quorum, QuorumError, QuorumRequest, QuorumResponse, QuorumStatus};
 use ottla_wire::messages::{
     AlterClientQuotasRequest, AlterClientQuotasResponse, AlterConfigsRequest, AlterConfigsResponse,
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
@@ -17,10 +18,13 @@ use ottla_wire::messages::{
     UpdateFeaturesResponse,
 };
 use ottla_wire::{ErrorCode, Str, Uuid};
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
+use super::network::Network;
 use super::settings::ControllerSettings;
-use super::task::{Message, Publisher, Task, now, now_ms};
+use super::state::{Answer, Controller};
+use super::task::{Leadership, Message, Publisher, Task, now};
 use super::topics::{self, Context};
 use super::{ControllerError, TopicError, configs, describe, features, quotas, replace_configs};
 use crate::quota::{Exceeded, MutationQuota};
@@ -32,26 +36,43 @@ pub struct ControllerHandle {
     jobs: Sender<Message>,
     current: Arc<ArcSwap<MetadataImage>>,
     changes: watch::Receiver<Arc<MetadataImage>>,
+    leadership: watch::Receiver<Leadership>,
 }
 
+/// Longest answer of another node of the quorum, in bytes: what it sends of the log or a snapshot at once, and more.
+const LONGEST_ANSWER: usize = 64 << 20;
+
 impl ControllerHandle {
-    /// Opens the metadata log, leads the quorum in a new epoch, and starts the controller's thread. Blocks on I/O.
+    /// Opens the metadata log, takes this node's part in the quorum, and starts the controller's thread. A lone voter is the
+    /// active controller when this returns. Blocks on I/O. Connections to other nodes live on `runtime`.
     ///
     /// # Errors
     /// The directory cannot be served (nothing was written then), or writing failed.
-    pub fn start(settings: ControllerSettings, disk: Arc<dyn Disk>) -> Result<Self, QuorumError> {
-        let quorum = Quorum::open_alone(settings.quorum(), disk, now())?;
+    pub fn start(
+        settings: ControllerSettings,
+        disk: Arc<dyn Disk>,
+        runtime: Handle,
+    ) -> Result<Self, QuorumError> {
+        let options = Options {
+            client_id: Str::from(format!("raft-client-{}", settings.config.node_id)),
+            deadline: settings.config.quorum.request_timeout,
+            longest_answer: LONGEST_ANSWER,
+        };
+        let quorum = Quorum::open(settings.quorum(), disk, now())?;
         let empty = Arc::new(MetadataImage::empty(settings.identity.cluster_id.clone()));
+        let controller = Controller::new(quorum, settings, now())?;
         let current = Arc::new(ArcSwap::new(Arc::clone(&empty)));
         let (sender, changes) = watch::channel(empty);
-        let publisher = Publisher { current: Arc::clone(&current), changes: sender };
-        let task = Task::begin(quorum, settings, publisher)?;
+        let (leaders, leadership) = watch::channel(Leadership::default());
+        let publisher = Publisher { current: Arc::clone(&current), changes: sender, leadership: leaders };
         let (jobs, messages) = channel();
+        let network = Network::new(runtime, options, jobs.clone());
+        let task = Task::begin(controller, publisher, network);
         thread::Builder::new()
             .name("controller".to_owned())
             .spawn(move || task.run(&messages))
             .map_err(|cause| QuorumError::Io { path: "controller thread".into(), cause })?;
-        Ok(Self { jobs, current, changes })
+        Ok(Self { jobs, current, changes, leadership })
     }
 
     /// The newest committed image.
@@ -62,6 +83,26 @@ impl ControllerHandle {
     /// Tells of every new image; a reader that is slow sees only the newest.
     pub fn image_changes(&self) -> watch::Receiver<Arc<MetadataImage>> {
         self.changes.clone()
+    }
+
+    /// Who leads the quorum.
+    pub fn leader(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    /// Whether this node is the active controller.
+    pub fn is_active(&self) -> bool {
+        self.leadership.borrow().is_active_here
+    }
+
+    /// Passes on what another node asks of the quorum. The answer to a fetch may take as long as it said that it waits.
+    ///
+    /// # Errors
+    /// The controller has stopped.
+    pub async fn quorum_request(&self, request: QuorumRequest) -> Result<QuorumResponse, ControllerError> {
+        let (caller, answered) = oneshot::channel();
+        self.jobs.send(Message::Asked(request, caller)).map_err(|_| ControllerError::Stopped)?;
+        answered.await.map_err(|_| ControllerError::Stopped)
     }
 
     /// Returns when the controller has stopped, asked to or because its log failed.
@@ -203,7 +244,7 @@ impl ControllerHandle {
     /// DescribeQuorum.
     pub async fn describe_quorum(&self, request: DescribeQuorumRequest) -> DescribeQuorumResponse {
         match self.quorum_status().await {
-            Ok(status) => describe::describe_quorum(&request, &status, now_ms()),
+            Ok(status) => describe::describe_quorum(&request, &status, now().wall),
             Err(error) => describe::refuse(error.code()),
         }
     }
@@ -213,7 +254,7 @@ impl ControllerHandle {
     /// # Errors
     /// The controller has stopped.
     pub async fn quorum_status(&self) -> Result<QuorumStatus, ControllerError> {
-        self.ask(|task| Ok(task.quorum.status())).await
+        self.look(|task| Ok(task.quorum.status())).await
     }
 
     /// Writes a snapshot of the metadata now, if there is anything new.
@@ -221,8 +262,8 @@ impl ControllerHandle {
     /// # Errors
     /// The snapshot cannot be written.
     pub async fn snapshot(&self) -> Result<(), ControllerError> {
-        self.ask(|task| {
-            task.quorum.snapshot(now_ms())?;
+        self.look(|task| {
+            task.quorum.snapshot(task.now.wall)?;
             Ok(())
         })
         .await
@@ -242,20 +283,43 @@ impl ControllerHandle {
         stopped.await.map_err(|_| ControllerError::Stopped)?
     }
 
-    /// Runs a job on the controller's thread; its result arrives after the commit.
+    /// Runs a job of the active controller; its result arrives when everything decided so far is committed.
+    ///
+    /// # Errors
+    /// The job's, at once; this node is not the active controller, or ceases to be before the commit.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Task) -> Result<T, ControllerError> + Send + 'static,
+        job: impl FnOnce(&mut Controller) -> Result<T, ControllerError> + Send + 'static,
     ) -> Result<T, ControllerError> {
         let (answer, answered) = oneshot::channel();
-        let message = Message::Run(Box::new(move |task| {
-            let result = job(task);
-            Box::new(move || {
-                // Whoever asked may have gone away.
-                let _ = answer.send(result);
-            })
-        }));
-        self.jobs.send(message).map_err(|_| ControllerError::Stopped)?;
+        // Whoever asked may have gone away, here and below.
+        let run =
+            move |controller: &mut Controller| match controller.check_active().and_then(|()| job(controller))
+            {
+                Ok(result) => Some(Box::new(move |committed: Result<(), ControllerError>| {
+                    let _ = answer.send(committed.map(|()| result));
+                }) as Answer),
+                Err(error) => {
+                    let _ = answer.send(Err(error));
+                    None
+                }
+            };
+        self.jobs.send(Message::Run(Box::new(run))).map_err(|_| ControllerError::Stopped)?;
+        answered.await.map_err(|_| ControllerError::Stopped)?
+    }
+
+    /// Runs a job that any node can do, and that decides nothing.
+    async fn look<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Controller) -> Result<T, ControllerError> + Send + 'static,
+    ) -> Result<T, ControllerError> {
+        let (answer, answered) = oneshot::channel();
+        let run = move |controller: &mut Controller| {
+            // Whoever asked may have gone away.
+            let _ = answer.send(job(controller));
+            None
+        };
+        self.jobs.send(Message::Run(Box::new(run))).map_err(|_| ControllerError::Stopped)?;
         answered.await.map_err(|_| ControllerError::Stopped)?
     }
 }

@@ -1,7 +1,8 @@
-//! What brokers ask of the controller: this node's own broker by a call, all others by requests.
+//! What brokers ask of the active controller.
 
 use std::sync::Arc;
 
+use ottla_wire::Str;
 use ottla_wire::messages::{
     AllocateProducerIdsRequest, AllocateProducerIdsResponse, AlterPartitionReassignmentsRequest,
     AlterPartitionReassignmentsResponse, AlterPartitionRequest, AlterPartitionResponse,
@@ -11,18 +12,15 @@ use ottla_wire::messages::{
     ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, UnregisterBrokerRequest,
     UnregisterBrokerResponse,
 };
-use ottla_wire::{ErrorCode, Str, Uuid};
 
 use super::handle::ControllerHandle;
 use super::permits::Verdict;
-use super::registration::{self, BrokerRegistration};
-use super::task::Task;
-use super::view::View;
+use super::registration;
+use super::state::Controller;
 use super::{
-    ControllerError, Decision, Placement, ProducerIdBlock, TopicError, alter_partition,
-    controller_registration, directories, elections, heartbeat, producer_ids, reassignment,
+    ControllerError, ProducerIdBlock, TopicError, alter_partition, controller_registration, directories,
+    elections, heartbeat, producer_ids, reassignment,
 };
-use crate::clock;
 
 impl ControllerHandle {
     /// BrokerRegistration, as asked in `version`.
@@ -139,20 +137,6 @@ impl ControllerHandle {
         .await
     }
 
-    /// A block of producer ids that nobody else gets, for this node's broker.
-    ///
-    /// # Errors
-    /// The broker is not registered, or the controller cannot write.
-    pub async fn allocate_producer_ids(&self) -> Result<ProducerIdBlock, ControllerError> {
-        self.ask(|task| {
-            let id = task.settings.config.node_id;
-            let registered = task.image().broker(id).map(|broker| broker.epoch);
-            let epoch = registered.ok_or(ControllerError::Refused(ErrorCode::BrokerIdNotRegistered))?;
-            task.allocate_producer_ids(id, epoch)
-        })
-        .await
-    }
-
     /// AllocateProducerIds.
     pub async fn allocate_producer_ids_for(
         &self,
@@ -211,78 +195,9 @@ impl ControllerHandle {
         });
         result.await.unwrap_or_else(|error| directories::refuse(error.code()))
     }
-
-    /// Registers this node as a broker, fenced, and returns its epoch. Whoever had its id before is gone: this process
-    /// has the lock on the directories.
-    ///
-    /// # Errors
-    /// The controller refuses or cannot write.
-    pub async fn register_broker(&self, broker: BrokerRegistration) -> Result<i64, ControllerError> {
-        self.ask(move |task| {
-            task.brokers.end(broker.id);
-            let request = broker.request(task.settings.identity.cluster_id.clone());
-            let epoch = task.register(&request, i16::MAX)?;
-            task.brokers.keep(broker.id);
-            Ok(epoch)
-        })
-        .await
-    }
-
-    /// Unfences this node's broker: it is ready to lead.
-    ///
-    /// # Errors
-    /// It is not registered with the epoch, or the controller cannot write.
-    pub async fn unfence_broker(&self, epoch: i64) -> Result<(), ControllerError> {
-        self.change_broker(move |view, id| registration::unfence_broker(view, id, epoch)).await
-    }
-
-    /// This node's broker is about to stop: it leads nothing from now on.
-    ///
-    /// # Errors
-    /// As [`ControllerHandle::unfence_broker`].
-    pub async fn controlled_shutdown(&self, epoch: i64) -> Result<(), ControllerError> {
-        self.change_broker(move |view, id| registration::controlled_shutdown(view, id, epoch)).await
-    }
-
-    /// This node's broker has stopped.
-    ///
-    /// # Errors
-    /// As [`ControllerHandle::unfence_broker`].
-    pub async fn fence_broker(&self, epoch: i64) -> Result<(), ControllerError> {
-        self.change_broker(move |view, id| registration::fence_broker(view, id, epoch)).await
-    }
-
-    /// Notes in which directories this node's broker keeps its replicas.
-    ///
-    /// # Errors
-    /// The controller cannot write.
-    pub async fn assign_directories(&self, placements: Vec<Placement>) -> Result<(), ControllerError> {
-        self.change_broker(move |view, id| Ok(directories::assign(view.image, id, &placements))).await
-    }
-
-    /// Of this node's log directories only `online` are left.
-    ///
-    /// # Errors
-    /// The controller cannot write.
-    pub async fn fail_directories(&self, online: Vec<Uuid>) -> Result<(), ControllerError> {
-        self.change_broker(move |view, id| Ok(directories::fail(view, id, &online))).await
-    }
-
-    /// Writes what is decided about this node's broker.
-    async fn change_broker(
-        &self,
-        decide: impl FnOnce(&View<'_>, i32) -> Result<Decision<()>, ControllerError> + Send + 'static,
-    ) -> Result<(), ControllerError> {
-        self.ask(move |task| {
-            let id = task.settings.config.node_id;
-            let decision = task.decide(|view, _, _| decide(view, id))?;
-            Ok(task.write_all(decision)?)
-        })
-        .await
-    }
 }
 
-impl Task {
+impl Controller {
     fn allocate_producer_ids(&mut self, id: i32, epoch: i64) -> Result<ProducerIdBlock, ControllerError> {
         let decision = self.decide(|view, _, _| producer_ids::allocate(view, id, epoch))?;
         Ok(self.write(decision)?)
@@ -293,8 +208,9 @@ impl Task {
         request: &BrokerRegistrationRequest,
         version: i16,
     ) -> Result<i64, ControllerError> {
+        let now = self.now.monotonic;
         let decision = self.decide(|view, brokers, next_offset| {
-            registration::register_broker(view, brokers, request, version, next_offset, clock::monotonic_ms())
+            registration::register_broker(view, brokers, request, version, next_offset, now)
         })?;
         Ok(self.write_all(decision)?)
     }

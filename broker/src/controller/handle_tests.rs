@@ -9,8 +9,9 @@ use ottla_quorum::voters::VoterEndpoint;
 use ottla_quorum::{Voter, VoterSet};
 use ottla_wire::messages::create_topics_request::CreatableTopic;
 use ottla_wire::messages::describe_quorum_request::{PartitionData, TopicData};
-use ottla_wire::messages::{CreateTopicsRequest, DeleteTopicsRequest, DescribeQuorumRequest};
+use ottla_wire::messages::*;
 use ottla_wire::{ErrorCode, Str, Uuid};
+use tokio::runtime::Handle;
 
 use super::*;
 use crate::clock;
@@ -41,7 +42,7 @@ fn start(dir: &Path, incarnation: u8, overrides: &[(&str, &str)]) -> ControllerH
             incarnation_id: uuid(incarnation),
         },
     };
-    ControllerHandle::start(settings, Arc::new(StdDisk)).expect("started")
+    ControllerHandle::start(settings, Arc::new(StdDisk), Handle::current()).expect("started")
 }
 
 async fn join(handle: &ControllerHandle, incarnation: u8) -> i64 {
@@ -53,9 +54,28 @@ async fn join(handle: &ControllerHandle, incarnation: u8) -> i64 {
         log_dirs: vec![uuid(5)],
         previous_epoch: -1,
     };
-    let epoch = handle.register_broker(broker).await.expect("registered");
-    handle.unfence_broker(epoch).await.expect("unfenced");
+    let request = broker.request("4L6g3nShT-eMCtK--X86sw".into());
+    let epoch = handle.broker_registration(request, 4).await.broker_epoch;
+    let answer = beat(handle, 1, epoch, false).await;
+    assert!(!answer.is_fenced, "{answer:?}");
     epoch
+}
+
+/// A heartbeat of a broker that has all metadata.
+async fn beat(handle: &ControllerHandle, id: i32, epoch: i64, stop: bool) -> BrokerHeartbeatResponse {
+    let request = BrokerHeartbeatRequest {
+        broker_id: id,
+        broker_epoch: epoch,
+        current_metadata_offset: handle.image().offset(),
+        want_shut_down: stop,
+        ..Default::default()
+    };
+    handle.broker_heartbeat(request, clock::monotonic_ms()).await
+}
+
+async fn producer_ids(handle: &ControllerHandle, epoch: i64) -> AllocateProducerIdsResponse {
+    let request = AllocateProducerIdsRequest { broker_id: 1, broker_epoch: epoch, ..Default::default() };
+    handle.allocate_producer_ids_for(request).await
 }
 
 fn topics(names: &[&str]) -> CreateTopicsRequest {
@@ -81,20 +101,20 @@ async fn what_was_answered_is_in_the_image_and_survives() {
     let delete =
         DeleteTopicsRequest { topic_names: vec!["b".into()], timeout_ms: 5000, ..Default::default() };
     assert_eq!(handle.delete_topics(delete, MutationQuota::unlimited()).await.responses[0].error_code, 0);
-    let first = handle.allocate_producer_ids().await.expect("registered");
-    handle.controlled_shutdown(epoch).await.expect("registered");
-    handle.fence_broker(epoch).await.expect("registered");
+    let first = producer_ids(&handle, epoch).await;
+    assert!(!beat(&handle, 1, epoch, true).await.should_shut_down, "it leads");
+    assert!(beat(&handle, 1, epoch, true).await.should_shut_down);
     handle.stop().await.expect("closed");
-    assert!(handle.allocate_producer_ids().await.is_err(), "it has stopped");
+    assert_ne!(producer_ids(&handle, epoch).await.error_code, 0, "it has stopped");
     handle.stopped().await;
 
     let handle = start(dir.path(), 2, &[]);
     assert_eq!(handle.image().topics.len(), 1);
-    join(&handle, 2).await;
+    let epoch = join(&handle, 2).await;
     let partition = handle.image().partition("a", 1).cloned().expect("made before");
     assert_eq!((partition.leader, partition.leader_epoch), (1, 2));
-    let second = handle.allocate_producer_ids().await.expect("registered");
-    assert_eq!((first.first, second.first), (0, 1000));
+    let second = producer_ids(&handle, epoch).await;
+    assert_eq!((first.producer_id_start, second.producer_id_start), (0, 1000));
 }
 
 #[tokio::test]
@@ -163,11 +183,10 @@ async fn deletion_can_be_switched_off() {
 
 #[tokio::test]
 async fn other_brokers_register_beat_and_get_what_they_ask_for() {
-    use ottla_wire::messages::*;
     let dir = tempfile::tempdir().expect("temporary directory");
     format(dir.path());
     let handle = start(dir.path(), 1, &[]);
-    join(&handle, 1).await;
+    let own = join(&handle, 1).await;
     let other = BrokerRegistration {
         id: 2,
         incarnation_id: uuid(7),
@@ -183,22 +202,15 @@ async fn other_brokers_register_beat_and_get_what_they_ask_for() {
     let strange = BrokerRegistrationRequest { cluster_id: "another".into(), ..request };
     let refused = handle.broker_registration(strange, 4).await;
     assert_eq!(refused.error_code, ErrorCode::InconsistentClusterId.code());
-    let beat = BrokerHeartbeatRequest {
-        broker_id: 2,
-        broker_epoch: epoch,
-        current_metadata_offset: handle.image().offset(),
-        ..Default::default()
-    };
-    let answer = handle.broker_heartbeat(beat.clone(), clock::monotonic_ms()).await;
+    let answer = beat(&handle, 2, epoch, false).await;
     assert_eq!((answer.error_code, answer.is_fenced, answer.is_caught_up), (0, false, true));
     assert!(handle.image().active_broker(2).is_some());
-    let stale = BrokerHeartbeatRequest { broker_epoch: epoch - 1, ..beat };
-    let answer = handle.broker_heartbeat(stale, clock::monotonic_ms()).await;
+    let answer = beat(&handle, 2, epoch - 1, false).await;
     assert_eq!(answer.error_code, ErrorCode::StaleBrokerEpoch.code());
     let ids = AllocateProducerIdsRequest { broker_id: 2, broker_epoch: epoch, ..Default::default() };
     let block = handle.allocate_producer_ids_for(ids).await;
     assert_eq!((block.error_code, block.producer_id_start, block.producer_id_len), (0, 0, 1000));
-    assert_eq!(handle.allocate_producer_ids().await.expect("registered").first, 1000);
+    assert_eq!(producer_ids(&handle, own).await.producer_id_start, 1000);
     assert_eq!(handle.elect_leaders(ElectLeadersRequest::default()).await.error_code, 0);
     let nothing = AlterPartitionRequest { broker_id: 2, broker_epoch: epoch, ..Default::default() };
     assert_eq!(handle.alter_partition(nothing, 3).await.error_code, 0);

@@ -1,14 +1,18 @@
-//! The active controller of this node and the handle by which the broker asks it.
+//! This node's part in the metadata quorum, the active controller's decisions where it is that, and the ways to ask it: the
+//! [`ControllerHandle`] of this node, and the [`ControllerChannel`] to whichever node is active.
 //!
 //! One thread owns the quorum ([`ottla_quorum::Quorum`]) and with it the truth; requests are jobs in its queue. A
 //! decision is a function of the image, the request, the time and fresh ids to records and a response (`Decision`):
 //! `topics`, `configs`, `registration`, `heartbeat`, `alter_partition`, `reassignment`, `elections` and others. What is
-//! known of brokers and not written down is in `brokers`; `upkeep` is what the controller does by itself. The thread
-//! appends the records of all jobs that are waiting, syncs once, publishes the image, and only then answers. The rest of
-//! the broker reads the image that was published last.
+//! known of brokers and not written down is in `brokers`; `upkeep` is what the controller does by itself. `state` puts them
+//! together, without threads or clock. The thread (`task`) appends the records of all jobs that are waiting, syncs once,
+//! publishes the image when the quorum has committed them, and only then answers. The rest of the broker reads the image
+//! that was published last.
 
 mod alter_partition;
+mod announce;
 mod brokers;
+mod channel;
 mod configs;
 mod controller_registration;
 mod describe;
@@ -22,6 +26,7 @@ mod handle;
 mod handle_cluster;
 mod heartbeat;
 mod leadership;
+mod network;
 mod partition_change;
 pub mod permits;
 mod producer_ids;
@@ -30,10 +35,12 @@ mod reassignment;
 mod registration;
 mod replace_configs;
 mod settings;
+mod state;
 mod task;
 mod topics;
 mod upkeep;
 mod view;
+mod witness;
 
 #[cfg(test)]
 mod brokers_tests;
@@ -54,6 +61,9 @@ mod tests;
 
 use ottla_quorum::MetadataRecord;
 
+pub use announce::announce;
+pub use witness::look_when_active;
+pub use channel::{ControllerChannel, ControllerRequest};
 pub(crate) use configs::{check_operations, response as refused_change, twice};
 pub use directories::Placement;
 pub use error::{ControllerError, TopicError};
@@ -63,7 +73,9 @@ pub(crate) use quotas::refuse_all as refused_quotas;
 pub use registration::BrokerRegistration;
 pub(crate) use replace_configs::response as refused_replacement;
 pub use settings::{ControllerIdentity, ControllerSettings};
+pub use task::Leadership;
 pub(crate) use topics::name::check as check_topic_name;
+pub(crate) use topics::refuse_create as refused_creation;
 
 /// What a request leads to: records to be written, all or none, and the answer for when they are.
 #[derive(Debug)]

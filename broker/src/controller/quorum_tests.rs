@@ -11,12 +11,16 @@ use ottla_wire::records::metadata::ConfigRecord;
 use ottla_wire::{Str, Uuid};
 use tempfile::TempDir;
 
-use super::task::now_ms;
 use super::{ControllerIdentity, ControllerSettings};
+use crate::clock;
 use crate::config::Config;
 
 const HOUR: i64 = 3_600_000;
 const DIRECTORY: Uuid = Uuid::from_bytes([5; 16]);
+
+fn now_ms() -> i64 {
+    clock::now().0
+}
 
 fn settings(overrides: &[(&str, &str)]) -> ControllerSettings {
     let incarnation_id = Uuid::from_bytes([1; 16]);
@@ -32,7 +36,7 @@ fn open(overrides: &[(&str, &str)]) -> (TempDir, Quorum) {
     bootstrap::write_first_voters(&StdDisk, dir.path(), &voters, 0).expect("written");
     let log_dir = ("metadata.log.dir", dir.path().to_str().expect("a plain path"));
     let quorum = settings(&[overrides, &[log_dir]].concat()).quorum();
-    let quorum = Quorum::open_alone(quorum, Arc::new(StdDisk), Now::at(now_ms())).expect("opened");
+    let quorum = Quorum::open(quorum, Arc::new(StdDisk), Now::at(now_ms())).expect("opened");
     (dir, quorum)
 }
 

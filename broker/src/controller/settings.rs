@@ -1,12 +1,13 @@
 //! What the controller has to know of the node's configuration.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_quorum::voters::{Voter, VoterEndpoint};
-use ottla_quorum::{QuorumConfig, VoterSet};
+use ottla_quorum::{QuorumConfig, Timeouts, VoterSet};
 use ottla_wire::{Str, Uuid};
 
-use crate::config::{Config, Listener, Nothing, topic_value};
+use crate::config::{Config, Listener, Nothing, Quorum, topic_value};
 
 /// Ids of this node, from `meta.properties` and made up at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,12 @@ impl ControllerSettings {
                 .first()
                 .map_or(base.listener.clone(), |name| Str::from(name.as_str())),
             endpoints: config.advertised_controller_listeners.iter().map(voter_endpoint).collect(),
+            bootstrap_servers: quorum
+                .bootstrap_servers
+                .iter()
+                .map(|(host, port)| (Str::from(host.as_str()), *port))
+                .collect(),
+            timeouts: timeouts(quorum, base.timeouts),
             segment_bytes: u32::try_from(quorum.segment_bytes).unwrap_or(base.segment_bytes),
             segment_ms: quorum.segment_ms,
             retention_bytes: quorum.retention_bytes,
@@ -76,6 +83,18 @@ impl ControllerSettings {
                 })
             })
         })
+    }
+}
+
+fn timeouts(quorum: &Quorum, defaults: Timeouts) -> Timeouts {
+    let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    Timeouts {
+        election_ms: ms(quorum.election_timeout),
+        fetch_ms: ms(quorum.fetch_timeout),
+        election_backoff_max_ms: ms(quorum.election_backoff_max),
+        request_ms: ms(quorum.request_timeout),
+        retry_backoff_ms: ms(quorum.retry_backoff),
+        ..defaults
     }
 }
 

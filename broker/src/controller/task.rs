@@ -1,33 +1,38 @@
-//! The thread that owns the quorum: jobs in, one sync for all that wait, then image and answers out.
+//! The thread that owns the quorum: jobs and other nodes' messages in, one sync for all that wait, then the image, answers
+//! and messages out.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use ottla_quorum::{MetadataImage, MetadataVersion, Now, Quorum, QuorumError, Voter};
-use tokio::sync::watch;
+use ottla_quorum::{
+    Inbound, MetadataImage, Now, Outbound, QuorumError, QuorumRequest, QuorumResponse, Token,
+};
+use ottla_wire::Str;
+use tokio::sync::{oneshot, watch};
 
-use super::brokers::Brokers;
-use super::permits::{self, Permits, Verdict, VoterState};
-use super::settings::ControllerSettings;
-use super::upkeep::Upkeep;
-use super::view::View;
-use super::{ControllerError, Decision, controller_registration};
+use super::ControllerError;
+use super::network::Network;
+use super::state::{Controller, Job};
 use crate::clock;
 
-/// Jobs that share a sync at most.
+/// Messages that share a sync at most.
 const MAX_BATCH: usize = 128;
 /// Time between looks at snapshots and retention.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
-
-/// Something to do with the quorum. What it returns is run after the commit, and not at all if that fails.
-pub(super) type Job = Box<dyn FnOnce(&mut Task) -> Box<dyn FnOnce() + Send> + Send>;
+/// How long a leader that stops waits for the others to have heard of it.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// A message to the thread.
 pub(super) enum Message {
     /// A job.
     Run(Job),
+    /// Another node asks.
+    Asked(QuorumRequest, oneshot::Sender<QuorumResponse>),
+    /// What became of a request to another node.
+    Answered(Inbound),
     /// Close the log and end.
     Stop(Stop),
 }
@@ -35,187 +40,176 @@ pub(super) enum Message {
 /// Told how the end went.
 pub(super) type Stop = Box<dyn FnOnce(Result<(), ControllerError>) + Send>;
 
-/// Where the image is published.
+/// Who leads the quorum, as far as this node knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leadership {
+    /// Node id.
+    pub id: Option<i32>,
+    /// In which epoch.
+    pub epoch: i32,
+    /// The leader's host and port on the first of `controller.listener.names`.
+    pub address: Option<(Str, u16)>,
+    /// This node is the active controller.
+    pub is_active_here: bool,
+}
+
+/// Where the image and the leader are published.
 pub(super) struct Publisher {
     pub(super) current: Arc<ArcSwap<MetadataImage>>,
     pub(super) changes: watch::Sender<Arc<MetadataImage>>,
+    pub(super) leadership: watch::Sender<Leadership>,
 }
 
 impl Publisher {
-    fn publish(&self, image: &MetadataImage) {
-        if self.current.load().provenance == image.provenance {
-            return;
+    fn publish(&self, controller: &Controller) {
+        let image = controller.quorum.committed_image();
+        if self.current.load().provenance != image.provenance {
+            let image = Arc::new(image.clone());
+            self.current.store(Arc::clone(&image));
+            self.changes.send_replace(image);
         }
-        let image = Arc::new(image.clone());
-        self.current.store(Arc::clone(&image));
-        self.changes.send_replace(image);
+        let leadership = Leadership {
+            id: controller.quorum.leader_id(),
+            epoch: controller.quorum.epoch(),
+            address: controller.quorum.leader_address(),
+            is_active_here: controller.is_active(),
+        };
+        self.leadership.send_if_modified(|known| {
+            let changed = *known != leadership;
+            *known = leadership;
+            changed
+        });
     }
 }
 
-/// The controller's state.
+/// The thread's state.
 pub(super) struct Task {
-    pub(super) quorum: Quorum,
-    pub(super) settings: ControllerSettings,
-    /// What is known of brokers and not written down.
-    pub(super) brokers: Brokers,
-    pub(super) permits: Permits,
-    upkeep: Upkeep,
+    controller: Controller,
     publisher: Publisher,
+    network: Network,
+    callers: HashMap<Token, oneshot::Sender<QuorumResponse>>,
+    next_token: u64,
     cleaned: Instant,
 }
 
 impl Task {
-    /// Publishes the first image and registers the controller, which is committed with whatever is done first: nobody
-    /// waits for it.
-    pub(super) fn begin(
-        quorum: Quorum,
-        settings: ControllerSettings,
-        publisher: Publisher,
-    ) -> Result<Self, QuorumError> {
-        let session = &settings.config.quorum.session_timeout;
-        let mut brokers = Brokers::new(i64::try_from(session.as_millis()).unwrap_or(i64::MAX));
-        let now = clock::monotonic_ms();
-        brokers.activate(quorum.image(), now);
-        let permits = Permits::new(permits::LEASE_MS, 1, now);
-        let upkeep = Upkeep::new(&settings.config.elections, now);
-        let mut task =
-            Self { quorum, settings, brokers, permits, upkeep, publisher, cleaned: Instant::now() };
-        task.publisher.publish(task.quorum.committed_image());
-        let request = controller_registration::request(&task.settings);
-        // Older levels know of no registration.
-        if let Ok(registered) = controller_registration::register(task.image(), &request) {
-            task.write(registered)?;
+    /// Publishes the first image and sends the first messages.
+    pub(super) fn begin(controller: Controller, publisher: Publisher, network: Network) -> Self {
+        let (callers, cleaned) = (HashMap::new(), Instant::now());
+        let mut task = Self { controller, publisher, network, callers, next_token: 0, cleaned };
+        task.publish();
+        task
+    }
+
+    /// Runs until it is told to stop, nobody is left to ask, or the log fails.
+    pub(super) fn run(mut self, messages: &Receiver<Message>) {
+        loop {
+            let asked = match messages.recv_timeout(self.patience()) {
+                Ok(first) => self.take(first, messages),
+                Err(RecvTimeoutError::Timeout) => Ok(None),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let nobody: Stop = Box::new(|_| ());
+                    Ok(Some(nobody))
+                }
+            };
+            let turned = asked.and_then(|asked| self.controller.turn(now()).map(|()| asked));
+            let asked = match turned {
+                Ok(asked) => asked,
+                Err(error) => {
+                    tracing::error!(%error, "metadata log failed, the controller stops");
+                    return;
+                }
+            };
+            self.publish();
+            self.keep_house();
+            if let Some(stopped) = asked {
+                stopped(self.stop(messages));
+                return;
+            }
         }
-        Ok(task)
-    }
-
-    /// The image with everything that was decided so far.
-    pub(super) fn image(&self) -> &MetadataImage {
-        self.quorum.image()
-    }
-
-    /// Appends a decision's records at the versions of the finalised level.
-    pub(super) fn write<R>(&mut self, decision: Decision<R>) -> Result<R, QuorumError> {
-        let level = self.image().metadata_version().unwrap_or(MetadataVersion::LATEST);
-        let records: Vec<_> = decision.records.into_iter().map(|record| record.at(level)).collect();
-        self.quorum.append(&records, now_ms())?;
-        Ok(decision.response)
-    }
-
-    /// As [`Task::write`] for any number of records, of which a crash may leave only the first.
-    pub(super) fn write_all<R>(&mut self, decision: Decision<R>) -> Result<R, QuorumError> {
-        let level = self.image().metadata_version().unwrap_or(MetadataVersion::LATEST);
-        let records: Vec<_> = decision.records.into_iter().map(|record| record.at(level)).collect();
-        self.quorum.append_all(&records, now_ms())?;
-        Ok(decision.response)
-    }
-
-    /// Decides about brokers and partitions.
-    pub(super) fn decide<R>(
-        &mut self,
-        decide: impl FnOnce(&View<'_>, &mut Brokers, i64) -> Result<Decision<R>, ControllerError>,
-    ) -> Result<Decision<R>, ControllerError> {
-        let next_offset = self.quorum.next_offset();
-        let view = View::new(self.quorum.image(), &self.settings.config);
-        decide(&view, &mut self.brokers, next_offset)
-    }
-
-    /// Whether the node may stop now.
-    pub(super) fn ask_permit(&mut self, node: i32) -> Verdict {
-        let leader = self.settings.config.node_id;
-        // A quorum that leads alone knows of no other voter how far it is.
-        let known = |voter: &Voter| VoterState { id: voter.id, caught_up: voter.id == leader };
-        let voters: Vec<VoterState> = self.quorum.status().voters.iter().map(known).collect();
-        let view = View::new(self.quorum.image(), &self.settings.config);
-        self.permits.ask(&view, &voters, node, clock::monotonic_ms())
-    }
-
-    /// Does what is due without being asked.
-    fn run_upkeep(&mut self) -> Result<(), QuorumError> {
-        let now = clock::monotonic_ms();
-        if now < self.upkeep.next_due(&self.brokers) {
-            return Ok(());
-        }
-        let view = View::new(self.quorum.image(), &self.settings.config);
-        let records = self.upkeep.run(&view, &mut self.brokers, now);
-        if records.is_empty() {
-            return Ok(());
-        }
-        self.write_all(Decision { records, response: () })?;
-        self.commit()
     }
 
     /// How long to wait for messages.
     fn patience(&self) -> Duration {
-        let due = self.upkeep.next_due(&self.brokers).saturating_sub(clock::monotonic_ms());
+        let due = self.controller.next_deadline().saturating_sub(clock::monotonic_ms());
         Duration::from_millis(u64::try_from(due).unwrap_or_default()).min(HOUSEKEEPING)
     }
 
-    fn commit(&mut self) -> Result<(), QuorumError> {
-        self.quorum.commit(now_ms())?;
-        self.publisher.publish(self.quorum.committed_image());
-        Ok(())
-    }
-
-    /// Runs jobs until it is told to stop, nobody is left to ask, or the log fails.
-    pub(super) fn run(mut self, messages: &Receiver<Message>) {
-        loop {
-            let (done, asked) = match messages.recv_timeout(self.patience()) {
-                Ok(first) => match self.run_batch(first, messages) {
-                    Ok(asked) => (Ok(()), asked),
-                    Err(error) => (Err(error), None),
-                },
-                Err(RecvTimeoutError::Timeout) => (self.commit(), None),
-                Err(RecvTimeoutError::Disconnected) => {
-                    let nobody: Stop = Box::new(|_| ());
-                    (Ok(()), Some(nobody))
-                }
-            };
-            // What has arrived counts before anybody is found to be silent.
-            if let Err(error) = done.and_then(|()| self.run_upkeep()) {
-                tracing::error!(%error, "metadata log failed, the controller stops");
-                return;
-            }
-            self.keep_house();
-            if let Some(stopped) = asked {
-                stopped(self.quorum.close(now_ms()).map_err(ControllerError::from));
-                return;
-            }
-        }
-    }
-
-    /// Runs everything that waits, commits, and answers.
-    fn run_batch(
-        &mut self,
-        first: Message,
-        messages: &Receiver<Message>,
-    ) -> Result<Option<Stop>, QuorumError> {
-        let mut answers = Vec::new();
+    /// Takes in everything that waits; returns who wants it to stop.
+    fn take(&mut self, first: Message, messages: &Receiver<Message>) -> Result<Option<Stop>, QuorumError> {
         let mut next = Some(first);
-        let mut stop = None;
+        let mut taken = 0;
         while let Some(message) = next.take() {
             match message {
-                Message::Run(job) => answers.push(job(self)),
-                Message::Stop(done) => {
-                    stop = Some(done);
-                    break;
+                Message::Run(job) => self.controller.run(job, now()),
+                Message::Asked(request, caller) => self.ask(request, caller)?,
+                Message::Answered(inbound) => {
+                    self.network.answered();
+                    self.controller.receive(inbound, now())?;
                 }
+                Message::Stop(done) => return Ok(Some(done)),
             }
-            if answers.len() < MAX_BATCH {
+            taken += 1;
+            if taken < MAX_BATCH {
                 next = messages.try_recv().ok();
             }
         }
-        self.commit()?;
-        for answer in answers {
-            answer();
+        Ok(None)
+    }
+
+    fn ask(
+        &mut self,
+        request: QuorumRequest,
+        caller: oneshot::Sender<QuorumResponse>,
+    ) -> Result<(), QuorumError> {
+        // Who has gone away waits for no answer.
+        self.callers.retain(|_, caller| !caller.is_closed());
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        self.callers.insert(token, caller);
+        self.controller.receive(Inbound::Request { token, request }, now())
+    }
+
+    /// Lets everybody know: the image first, so that who was answered finds in it what was done.
+    fn publish(&mut self) {
+        self.publisher.publish(&self.controller);
+        self.controller.settle();
+        for outbound in self.controller.take_outbound() {
+            match outbound {
+                Outbound::Request { to, correlation, request } => self.network.send(to, correlation, request),
+                Outbound::Response { token, response } => {
+                    if let Some(caller) = self.callers.remove(&token) {
+                        // The connection may be gone.
+                        let _ = caller.send(response);
+                    }
+                }
+            }
         }
-        Ok(stop)
+    }
+
+    /// A leader gives up, and sees to it that the others know before the process ends: they elect another at once.
+    fn stop(mut self, messages: &Receiver<Message>) -> Result<(), ControllerError> {
+        let led = self.controller.quorum.is_leader();
+        self.controller.resign(now())?;
+        self.publish();
+        let until = Instant::now() + FAREWELL;
+        while led && self.network.in_flight() > 0 {
+            let Ok(message) = messages.recv_timeout(until.saturating_duration_since(Instant::now())) else {
+                break;
+            };
+            // Whoever asks now is told that nobody is here.
+            drop(self.take(message, messages)?);
+            self.publish();
+        }
+        self.controller.quorum.close(now().wall)?;
+        Ok(())
     }
 
     /// Snapshots and, now and then, retention; a failure is told and tried again later.
     fn keep_house(&mut self) {
-        let now = now_ms();
-        match self.quorum.maybe_snapshot(now) {
+        let now = now().wall;
+        let quorum = &mut self.controller.quorum;
+        match quorum.maybe_snapshot(now) {
             Ok(Some(id)) => {
                 tracing::info!(end_offset = id.end_offset, epoch = id.epoch, "metadata snapshot written");
             }
@@ -226,7 +220,7 @@ impl Task {
             return;
         }
         self.cleaned = Instant::now();
-        match self.quorum.clean(now) {
+        match quorum.clean(now) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "old metadata snapshots removed"),
             Err(error) => tracing::warn!(%error, "metadata retention failed"),
@@ -234,12 +228,7 @@ impl Task {
     }
 }
 
-/// The time in milliseconds since 1970.
-pub(super) fn now_ms() -> i64 {
-    clock::now().0
-}
-
 /// The time by both clocks.
 pub(super) fn now() -> Now {
-    Now { wall: now_ms(), monotonic: clock::monotonic_ms() }
+    Now { wall: clock::now().0, monotonic: clock::monotonic_ms() }
 }

@@ -6,8 +6,8 @@ use ottla_wire::messages::create_topics_request::{
 };
 
 use super::placement::OFFSETS_TOPIC;
+use crate::broker::Broker;
 use crate::config::Config;
-use crate::controller::ControllerHandle;
 use crate::quota::MutationQuota;
 
 /// Milliseconds that the controller may take.
@@ -17,13 +17,14 @@ const TIMEOUT_MS: i32 = 30_000;
 ///
 /// # Errors
 /// The controller refuses, because there are fewer brokers than replicas for example.
-pub async fn create_offsets_topic(controller: &ControllerHandle, config: &Config) -> Result<(), ErrorCode> {
+pub async fn create_offsets_topic(broker: &Broker) -> Result<(), ErrorCode> {
+    let config = &broker.config;
     let request = CreateTopicsRequest {
-        topics: vec![offsets_topic(config, controller.image().cluster.brokers.len())],
+        topics: vec![offsets_topic(config, broker.controller.image().cluster.brokers.len())],
         timeout_ms: TIMEOUT_MS,
         ..Default::default()
     };
-    let response = controller.create_topics(request, MutationQuota::unlimited()).await;
+    let response = broker.create_topics(request, MutationQuota::unlimited()).await;
     let Some(result) = response.topics.first() else {
         return Err(ErrorCode::UnknownServerError);
     };

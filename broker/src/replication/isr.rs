@@ -11,7 +11,7 @@ use ottla_wire::messages::{AlterPartitionRequest, AlterPartitionResponse};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::peer::Peer;
+use super::peer::AsksForIsrs;
 use crate::partition::{Answer, Partition, Proposal, Surroundings};
 
 /// From this version on the members of an ISR come with their broker epochs (KIP-903).
@@ -26,7 +26,7 @@ pub type Asked = (Arc<Partition>, Proposal);
 pub async fn propose(
     surroundings: Arc<Surroundings>,
     broker_epoch: Arc<AtomicI64>,
-    mut controller: impl Peer,
+    mut controller: impl AsksForIsrs,
     stopping: CancellationToken,
 ) {
     loop {
@@ -40,7 +40,7 @@ pub async fn propose(
         }
         let (node_id, epoch) = (surroundings.node_id, broker_epoch.load(Ordering::Acquire));
         let proposals: Vec<Asked> = asked.clone();
-        let call = controller.call(move |version| request(node_id, epoch, &proposals, version));
+        let call = controller.alter_partition(move |version| request(node_id, epoch, &proposals, version));
         let response = tokio::select! {
             () = stopping.cancelled() => return,
             response = call => response,

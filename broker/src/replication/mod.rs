@@ -24,5 +24,5 @@ mod tests;
 pub use connections::Connections;
 pub use fetcher::{Action, Command, FetchSettings, Fetcher, Followed, FollowedKey, Step, fit};
 pub use follow::carry_out;
-pub use peer::{Connect, Peer, PeerError};
+pub use peer::{AsksForIsrs, Connect, Peer, PeerError};
 pub use supervisor::Replication;

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use ottla_wire::Request;
+use ottla_wire::messages::{AlterPartitionRequest, AlterPartitionResponse};
 
 /// Why there is no answer. The connection is made anew for the next request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,4 +29,25 @@ pub trait Connect: Send + Sync + 'static {
 
     /// The broker `node`, at the address that the metadata has when a connection is made.
     fn peer(&self, node: i32) -> Self::Peer;
+}
+
+/// The active controller, as leaders ask it for ISRs.
+pub trait AsksForIsrs: Send + 'static {
+    /// AlterPartition, built for the version that both sides know.
+    ///
+    /// # Errors
+    /// No controller is active, can be reached or answers.
+    fn alter_partition(
+        &mut self,
+        build: impl FnOnce(i16) -> AlterPartitionRequest + Send,
+    ) -> impl Future<Output = Result<AlterPartitionResponse, PeerError>> + Send;
+}
+
+impl<P: Peer> AsksForIsrs for P {
+    async fn alter_partition(
+        &mut self,
+        build: impl FnOnce(i16) -> AlterPartitionRequest + Send,
+    ) -> Result<AlterPartitionResponse, PeerError> {
+        self.call(build).await
+    }
 }

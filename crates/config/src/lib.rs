@@ -123,6 +123,16 @@ pub struct Quorum {
     pub retention_ms: i64,
     /// `metadata.max.idle.interval.ms`: a no-op record after so long; zero is never.
     pub max_idle_interval: Duration,
+    /// `controller.quorum.election.timeout.ms`.
+    pub election_timeout: Duration,
+    /// `controller.quorum.election.backoff.max.ms`.
+    pub election_backoff_max: Duration,
+    /// `controller.quorum.fetch.timeout.ms`.
+    pub fetch_timeout: Duration,
+    /// `controller.quorum.request.timeout.ms`.
+    pub request_timeout: Duration,
+    /// `controller.quorum.retry.backoff.ms`.
+    pub retry_backoff: Duration,
     /// `broker.heartbeat.interval.ms`.
     pub heartbeat_interval: Duration,
     /// `broker.session.timeout.ms`.
@@ -245,6 +255,8 @@ pub struct Replication {
     pub response_max_bytes: i32,
     /// `replica.fetch.wait.max.ms`.
     pub fetch_max_wait: Duration,
+    /// `replica.socket.timeout.ms`: a broker that does not answer for so long is given up.
+    pub socket_timeout: Duration,
     /// `replica.fetch.backoff.ms`: after an error.
     pub fetch_backoff: Duration,
     /// `replica.lag.time.max.ms`: after so long without everything a replica is out of sync.

@@ -348,6 +348,13 @@ impl Quorum {
         self.raft.leader().map(|leader| leader.id)
     }
 
+    /// Host and port of who leads, on the listener by which the nodes of the quorum reach each other.
+    pub fn leader_address(&self) -> Option<(Str, u16)> {
+        let leader = self.raft.leader_with_endpoints()?;
+        let endpoint = leader.endpoints.into_iter().find(|endpoint| endpoint.name == self.config.listener)?;
+        Some((endpoint.host, endpoint.port))
+    }
+
     /// Monotonic ms at which [`Quorum::tick`] is due.
     pub fn next_deadline(&self) -> i64 {
         self.raft.next_deadline()

@@ -579,7 +579,7 @@ impl Raft {
         self.reply(token, error, ReplyBody::Fetch(FetchReply::Nothing));
     }
 
-    fn leader_with_endpoints(&self) -> Option<Leader> {
+    pub(crate) fn leader_with_endpoints(&self) -> Option<Leader> {
         let mut leader = self.leader.clone()?;
         if leader.endpoints.is_empty() {
             if leader.id == self.config.local.id {

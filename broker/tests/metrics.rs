@@ -42,6 +42,8 @@ async fn traffic_is_counted_by_topic_and_in_all() {
     client.create_topic("u", 1, &[]).await;
     assert_eq!(scrape(&node).await[IN], 0.0, "there from the start");
     client.produce("u", 0, batch(&["x"], None)).await;
+    // Whose answer is out, which is when the one before is counted.
+    client.create_topic("v", 1, &[]).await;
     let before = scrape(&node).await;
     assert_eq!(before[IN], 1.0);
 

@@ -29,7 +29,7 @@ pub async fn announce(
             let request = controller_registration::request(&settings);
             match channel.call(move |_| request).await {
                 Ok(response) if response.error_code == ErrorCode::None.code() => {
-                    info!("controller is registered")
+                    info!("controller is registered");
                 }
                 Ok(response) => debug!(code = response.error_code, "controller is not registered yet"),
                 Err(error) => debug!(%error, "controller is not registered yet"),

@@ -167,12 +167,12 @@ impl Brokers {
     /// Brokers whose sessions are over, the longest silent first. Each is told once.
     pub(crate) fn take_expired(&mut self, now: i64) -> Vec<(i32, i64)> {
         self.forgive_standstill(now);
-        let over = |early: bool| {
-            self.sessions.iter().filter(move |(_, it)| self.is_expired(it, now) || (early && it.is_strange(now)))
-        };
-        let most_are_heard = over(true).count().saturating_mul(2) < self.sessions.len();
+        let over = |session: &Session| self.is_expired(session, now);
+        let strange = self.sessions.values().filter(|it| over(it) || it.is_strange(now)).count();
+        let most_are_heard = strange.saturating_mul(2) < self.sessions.len();
+        let ended = self.sessions.iter().filter(|(_, it)| over(it) || (most_are_heard && it.is_strange(now)));
         let mut expired: Vec<_> =
-            over(most_are_heard).map(|(id, session)| (session.contact_ms, *id, session.epoch)).collect();
+            ended.map(|(id, session)| (session.contact_ms, *id, session.epoch)).collect();
         expired.sort_unstable();
         expired.iter().for_each(|(_, id, _)| self.end(*id));
         expired.into_iter().map(|(_, id, epoch)| (id, epoch)).collect()
@@ -181,7 +181,8 @@ impl Brokers {
     /// When to look for expired sessions again; never if there are none.
     pub(crate) fn next_look(&self) -> Option<i64> {
         let looked = self.looked_ms.unwrap_or_default();
-        (!self.sessions.is_empty()).then(|| looked.saturating_add(LOOK_MS.min((self.session_timeout_ms / 8).max(1))))
+        (!self.sessions.is_empty())
+            .then(|| looked.saturating_add(LOOK_MS.min((self.session_timeout_ms / 8).max(1))))
     }
 
     fn is_expired(&self, session: &Session, now: i64) -> bool {

@@ -211,7 +211,10 @@ fn silence_is_judged_by_a_brokers_own_habits() {
             controller.beat_every(every, every, &[1, 2]);
         }
         let silent = controller.now - heard;
-        assert!((strange..=strange + every + 250).contains(&silent), "every {every} ms: fenced after {silent}");
+        assert!(
+            (strange..=strange + every + 250).contains(&silent),
+            "every {every} ms: fenced after {silent}"
+        );
         assert!(controller.is_active(1) && controller.is_active(2));
     }
 }

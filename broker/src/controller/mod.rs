@@ -62,7 +62,6 @@ mod tests;
 use ottla_quorum::MetadataRecord;
 
 pub use announce::announce;
-pub use witness::look_when_active;
 pub use channel::{ControllerChannel, ControllerRequest};
 pub(crate) use configs::{check_operations, response as refused_change, twice};
 pub use directories::Placement;
@@ -76,6 +75,7 @@ pub use settings::{ControllerIdentity, ControllerSettings};
 pub use task::Leadership;
 pub(crate) use topics::name::check as check_topic_name;
 pub(crate) use topics::refuse_create as refused_creation;
+pub use witness::look_when_active;
 
 /// What a request leads to: records to be written, all or none, and the answer for when they are.
 #[derive(Debug)]

@@ -39,7 +39,8 @@ pub async fn look_when_active(controller: ControllerHandle, node_id: i32, stoppi
         let active = leader.borrow_and_update().is_active_here;
         if active {
             let image = controller.image();
-            let others = image.cluster.brokers.values().filter(|broker| broker.is_active() && broker.id != node_id);
+            let others =
+                image.cluster.brokers.values().filter(|broker| broker.is_active() && broker.id != node_id);
             join_all(others.map(|broker| connection_ended(&controller, broker.id, broker.epoch))).await;
         }
         tokio::select! {

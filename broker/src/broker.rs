@@ -7,31 +7,29 @@ mod producer_ids;
 mod start;
 mod stop;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use ottla_quorum::image::MetadataImage;
+use ottla_wire::ErrorCode;
 use ottla_wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
-use ottla_wire::{ErrorCode, Str};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
-use crate::api::RequestContext;
+use crate::api::RemoteController;
 use crate::cleaner::LogCleaner;
 use crate::clock;
 use crate::config::Config;
-use crate::controller::{ControllerChannel, ControllerHandle, TopicError, refused_creation};
+use crate::controller::{ControllerChannel, TopicError, refused_creation};
 use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
-use crate::net::{ConnectionLimits, ConnectionSlots, MemoryBudget};
+use crate::net::{ConnectionSlots, MemoryBudget};
+use crate::node::{NodeContext, connection_limits, current_config};
 use crate::partition::{Partition, Partitions};
-use crate::quota::{MutationQuota, Quotas};
+use crate::quota::MutationQuota;
 use crate::replication::{Connections, Replication};
-use crate::security::{Action, Authoriser, Operation, Resource};
-use crate::telemetry::Metrics;
-use crate::telemetry::loggers::Loggers;
 
 pub use lifecycle::Lifecycle;
 pub use producer_ids::ProducerIds;
@@ -40,20 +38,16 @@ pub use start::{Node, StartError, start, start_on, start_with};
 /// What every request handler gets.
 #[derive(Debug)]
 pub struct Broker {
-    /// The node's configuration as it was started with.
-    pub config: Arc<Config>,
-    /// `cluster.id`.
-    pub cluster_id: Str,
-    /// `node.id`.
-    pub node_id: i32,
-    /// This node's part in the metadata quorum.
-    pub controller: ControllerHandle,
+    /// What it shares with the controller's APIs.
+    pub node: Arc<NodeContext>,
     /// The way to the active controller, wherever it is; to be cloned.
     pub channel: ControllerChannel,
     /// This broker as a member of the cluster.
     pub lifecycle: Lifecycle,
     /// What is fetched from other brokers.
     pub replication: Replication<Connections>,
+    /// The active controller, where that is another node.
+    pub remote_controller: Arc<dyn RemoteController>,
     /// Partitions hosted here.
     pub partitions: Arc<Partitions>,
     /// Memory for requests and unsent responses.
@@ -68,19 +62,20 @@ pub struct Broker {
     pub groups: Coordinator,
     /// Ids for idempotent producers.
     pub producer_ids: ProducerIds,
-    /// Limits of clients.
-    pub quotas: Quotas,
-    /// Levels of what is logged.
-    pub loggers: Arc<Loggers>,
-    /// Everything that is counted.
-    pub metrics: Metrics,
-    /// Decides what principals may do.
-    pub authoriser: Arc<dyn Authoriser>,
     /// Cancelled when the node begins to stop: no new requests, long polls answer at once.
     pub stopping: CancellationToken,
     image: ArcSwap<MetadataImage>,
     applied: watch::Sender<i64>,
     ready: AtomicBool,
+}
+
+/// A broker is a node.
+impl Deref for Broker {
+    type Target = NodeContext;
+
+    fn deref(&self) -> &NodeContext {
+        &self.node
+    }
 }
 
 impl Broker {
@@ -97,14 +92,15 @@ impl Broker {
         let _ = applied.wait_for(|offset| *offset >= target).await;
     }
 
+    /// Returns once the metadata in effect here is as wanted.
+    pub async fn until(&self, wanted: impl Fn(&MetadataImage) -> bool) {
+        let mut applied = self.applied.subscribe();
+        while !wanted(&self.image()) && applied.changed().await.is_ok() {}
+    }
+
     /// Whether the node serves: unfenced, logs recovered, groups loaded.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire) && self.groups.is_loaded() && !self.stopping.is_cancelled()
-    }
-
-    /// Asks the authoriser.
-    pub fn allows(&self, context: &RequestContext, operation: Operation, resource: Resource<'_>) -> bool {
-        self.authoriser.allows(context, Action { operation, resource })
     }
 
     /// The partition, or the code that says why not.
@@ -187,22 +183,4 @@ impl Broker {
         self.applied.send_replace(offset);
         self.lifecycle.set_metadata_offset(offset, waits);
     }
-}
-
-/// The configuration of a node with what was changed while it ran. Changes that do not fit together are passed over.
-fn current_config(config: &Config, image: &MetadataImage) -> Config {
-    let (cluster, broker) = (image.configs.default_broker(), image.configs.broker(config.node_id));
-    config.with_dynamic(&*cluster, &*broker).unwrap_or_else(|errors| {
-        warn!(%errors, "changed configs of this broker have no effect");
-        config.clone()
-    })
-}
-
-/// The limits of connections; hosts that cannot be resolved (now) have none of their own.
-fn connection_limits(config: &Config) -> ConnectionLimits {
-    let (limits, unknown) = ConnectionLimits::resolve(&config.network);
-    for host in unknown {
-        warn!("{host}");
-    }
-    limits
 }

@@ -14,6 +14,7 @@ pub mod controller;
 pub mod fetch_session;
 pub mod group;
 pub mod net;
+pub mod node;
 pub mod partition;
 pub mod quota;
 pub mod replication;

@@ -1,31 +1,28 @@
-//! AlterClientQuotas (49): asks the controller, and answers once the quotas are in effect here.
+//! AlterClientQuotas (49): asks the controller.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use ottla_wire::messages::{AlterClientQuotasRequest, AlterClientQuotasResponse};
 use ottla_wire::{ErrorCode, Str};
 
 use super::RequestContext;
-use crate::broker::Broker;
 use crate::controller::{TopicError, refused_quotas};
+use crate::node::NodeContext;
 use crate::quota;
 use crate::security::{Operation, Resource};
 
 /// Sets and removes quotas, entity by entity.
-pub async fn handle(
-    broker: &Arc<Broker>,
+pub(crate) async fn decide(
+    node: &NodeContext,
     context: &RequestContext,
     request: AlterClientQuotasRequest,
 ) -> AlterClientQuotasResponse {
-    if !broker.allows(context, Operation::AlterConfigs, Resource::Cluster) {
+    if !node.allows(context, Operation::AlterConfigs, Resource::Cluster) {
         let code = ErrorCode::ClusterAuthorizationFailed;
         return refused_quotas(&request, &TopicError { code, message: code.to_string().into() });
     }
     let unknown = unknown_hosts(&request).await;
-    let response = broker.controller.alter_client_quotas(request, unknown).await;
-    broker.catch_up().await;
-    response
+    node.controller.alter_client_quotas(request, unknown).await
 }
 
 /// Hosts without an address. Waits for the name server, which the controller must not.

@@ -1,18 +1,16 @@
-//! AlterConfigs (33): asks the controller, and answers once the change is in effect here.
-
-use std::sync::Arc;
+//! AlterConfigs (33): asks the controller.
 
 use ottla_wire::messages::alter_configs_request::AlterConfigsResource;
 use ottla_wire::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
 use super::RequestContext;
 use super::altered_resource::{refusal, warn_of_idle};
-use crate::broker::Broker;
 use crate::controller::refused_replacement;
+use crate::node::NodeContext;
 
 /// Replaces the configs of the resources that the principal may alter; answers in the order of the request.
-pub async fn handle(
-    broker: &Arc<Broker>,
+pub(crate) async fn decide(
+    node: &NodeContext,
     context: &RequestContext,
     mut request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
@@ -21,15 +19,14 @@ pub async fn handle(
     for resource in &resources {
         let id = (resource.resource_type, &*resource.resource_name);
         let configs = resource.configs.iter().map(|config| (&config.name, &config.value));
-        let refused = refusal(broker, context, id, configs).await;
+        let refused = refusal(node, context, id, configs).await;
         fates.push(refused.map(|error| refused_replacement(resource, Some(&error))));
     }
     let decided =
         |(resource, fate): (&AlterConfigsResource, &Option<_>)| fate.is_none().then(|| resource.clone());
     request.resources = resources.iter().zip(&fates).filter_map(decided).collect();
     let validate_only = request.validate_only;
-    let mut decided = broker.controller.alter_configs(request).await.responses.into_iter();
-    broker.catch_up().await;
+    let mut decided = node.controller.alter_configs(request).await.responses.into_iter();
     let mut responses = Vec::with_capacity(resources.len());
     for (resource, fate) in resources.iter().zip(fates) {
         let Some(response) = fate.or_else(|| decided.next()) else { continue };

@@ -5,11 +5,11 @@ use ottla_wire::{ErrorCode, Str};
 use tracing::warn;
 
 use super::RequestContext;
-use crate::broker::Broker;
 use crate::config::Config;
 use crate::config::keys::{self, Scope, Status};
 use crate::controller::TopicError;
 use crate::net::ConnectionLimits;
+use crate::node::NodeContext;
 use crate::security::{Operation, Resource};
 
 /// The key whose values name hosts.
@@ -17,7 +17,7 @@ const HOSTS: &str = "max.connections.per.ip.overrides";
 
 /// Why a resource is not to be changed, as far as the controller does not decide it. `configs` are those of the request.
 pub(super) async fn refusal<'a>(
-    broker: &Broker,
+    node: &NodeContext,
     context: &RequestContext,
     (resource_type, name): (i8, &str),
     mut configs: impl Iterator<Item = (&'a Str, &'a Option<Str>)>,
@@ -27,7 +27,7 @@ pub(super) async fn refusal<'a>(
         resource_type::TOPIC => (Resource::Topic(name), ErrorCode::TopicAuthorizationFailed),
         _ => (Resource::Cluster, ErrorCode::ClusterAuthorizationFailed),
     };
-    if !broker.allows(context, Operation::AlterConfigs, target) {
+    if !node.allows(context, Operation::AlterConfigs, target) {
         return Some(TopicError { code, message: Str::from(code.to_string()) });
     }
     let (_, value) = configs.find(|(key, _)| &***key == HOSTS)?;

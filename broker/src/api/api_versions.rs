@@ -20,15 +20,24 @@ pub async fn handle(
     context: &RequestContext,
     request: ApiVersionsRequest,
 ) -> ApiVersionsResponse {
-    if context.api_version >= 3 && !is_valid(&request) {
+    answer(SERVED.iter().copied(), &broker.image(), context, &request)
+}
+
+/// What a listener says that serves these APIs.
+pub(crate) fn answer(
+    served: impl Iterator<Item = ApiKey>,
+    image: &MetadataImage,
+    context: &RequestContext,
+    request: &ApiVersionsRequest,
+) -> ApiVersionsResponse {
+    if context.api_version >= 3 && !is_valid(request) {
         return ApiVersionsResponse { error_code: ErrorCode::InvalidRequest.code(), ..Default::default() };
     }
-    let image = broker.image();
     ApiVersionsResponse {
-        api_keys: SERVED.iter().copied().map(range).collect(),
+        api_keys: served.map(range).collect(),
         supported_features: supported(context.api_version),
         finalized_features_epoch: image.offset(),
-        finalized_features: finalised(&image),
+        finalized_features: finalised(image),
         ..Default::default()
     }
 }

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_quorum::MetadataImage;
 use ottla_wire::messages::CreateTopicsRequest;
 use ottla_wire::messages::create_topics_request::CreatableTopic;
 use ottla_wire::{ErrorCode, Str};
 use tracing::{debug, info};
 
-use super::RequestContext;
+use super::{RequestContext, forward};
 use crate::broker::Broker;
 use crate::group::offsets_topic;
-use crate::quota::MutationQuota;
+use crate::quota::Mute;
 use crate::security::{Operation, Resource};
 
 /// The topic of committed offsets.
 const OFFSETS: &str = "__consumer_offsets";
+/// Of the request; one that knows every error.
+const VERSION: i16 = 7;
 /// How long the client waits for its answer; creation goes on beyond.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -33,8 +36,9 @@ pub async fn create(
     let mut refused: Vec<_> =
         forbidden.into_iter().map(|name| (name, ErrorCode::TopicAuthorizationFailed)).collect();
     let waiting: Vec<Str> = allowed.clone();
-    let quota = broker.quotas.mutations(&context.principal.name, context.client(), true);
-    let creation = tokio::spawn(create_allowed(Arc::clone(broker), allowed, quota));
+    // On the client's behalf, and without its connection being kept waiting for it.
+    let context = RequestContext { api_version: VERSION, mute: Mute::default(), ..context.clone() };
+    let creation = tokio::spawn(create_allowed(Arc::clone(broker), context, allowed));
     match tokio::time::timeout(PATIENCE, creation).await {
         Ok(Ok(failed)) => refused.extend(failed),
         _ => refused.extend(waiting.into_iter().map(|name| (name, ErrorCode::LeaderNotAvailable))),
@@ -42,11 +46,20 @@ pub async fn create(
     refused
 }
 
-async fn create_allowed(broker: Arc<Broker>, names: Vec<Str>, quota: MutationQuota) -> Vec<(Str, ErrorCode)> {
+async fn create_allowed(
+    broker: Arc<Broker>,
+    context: RequestContext,
+    names: Vec<Str>,
+) -> Vec<(Str, ErrorCode)> {
     let topics = names.iter().map(|name| creatable(&broker, name)).collect();
     let request = CreateTopicsRequest { topics, timeout_ms: 30_000, ..Default::default() };
-    let response = broker.create_topics(request, quota).await;
-    broker.catch_up().await;
+    let response = forward::handle(&broker, &context, request).await;
+    let there = |image: &MetadataImage| {
+        let mut made = response.topics.iter().filter(|topic| topic.error_code == 0);
+        made.all(|topic| image.topics.by_name(&topic.name).is_some())
+    };
+    // Another node that decided is ahead of this one. The client does not wait longer either.
+    drop(tokio::time::timeout(PATIENCE, broker.until(there)).await);
     let mut refused = Vec::new();
     for topic in response.topics {
         match ErrorCode::try_from(topic.error_code).unwrap_or(ErrorCode::UnknownServerError) {

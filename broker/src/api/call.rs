@@ -1,9 +1,16 @@
 //! One request between its frame and its response: what decodes and encodes it, and why it may end its connection instead.
 
-use ottla_wire::{ApiKey, DecodeError, Decoder, EncodeError, ErrorCode, Message, Request};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use ottla_wire::messages::{ApiVersionsResponse, RequestHeader};
+use ottla_wire::{ApiKey, DecodeError, Decoder, EncodeError, ErrorCode, Message, Request, Str};
 
 use super::RequestContext;
-use crate::net::{Payer, Response, Share};
+use crate::net::{Answer, Frame, Handling, Payer, Peer, Response, Share};
+use crate::node::NodeContext;
+use crate::quota::Mute;
+use crate::security::{Action, Operation, Principal, Resource};
 use crate::telemetry::Timing;
 
 /// Why a request ends its connection instead of being answered.
@@ -54,6 +61,15 @@ pub enum Refusal {
     UnackedProduce(ErrorCode),
 }
 
+/// A frame whose header was read.
+#[expect(clippy::large_enum_variant, reason = "taken apart at once; a box would be made for every request")]
+pub(crate) enum Opened {
+    /// A request that is served, and its body.
+    Call(Call, Decoder),
+    /// There is nothing to handle.
+    Answered(Handling),
+}
+
 /// One request on its way: envelope, memory share, clock.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -66,6 +82,78 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// Reads the header of a frame that came to a listener which serves these APIs.
+    ///
+    /// # Errors
+    /// It ends its connection instead of being answered.
+    pub(crate) fn open(
+        served: &[ApiKey],
+        node: &NodeContext,
+        peer: &Peer,
+        frame: Frame,
+    ) -> Result<Opened, Refusal> {
+        let length = frame.bytes.len();
+        let (header, body) = ottla_wire::decode_request_header(frame.bytes).map_err(Refusal::Header)?;
+        let (key, version) = (header.request_api_key, header.request_api_version);
+        let api = ApiKey::try_from(key).map_err(|_| Refusal::UnknownApi(key))?;
+        let timing = Timing { api, version, arrived: frame.arrived, bytes: length };
+        if !served.contains(&api) {
+            return Err(Refusal::UnknownApi(key));
+        }
+        if !api.versions().contains(&version) {
+            if api == ApiKey::ApiVersions {
+                return Ok(Opened::Answered(unsupported_api_versions(header.correlation_id, timing)));
+            }
+            return Err(Refusal::UnsupportedVersion { api, version });
+        }
+        let context = RequestContext {
+            api_version: version,
+            correlation_id: header.correlation_id,
+            client_id: header.client_id,
+            principal: peer.principal.clone(),
+            listener: peer.listener.clone(),
+            client_address: peer.address,
+            client_host: peer.host.clone(),
+            mute: peer.mute.clone(),
+        };
+        let action = Action { operation: Operation::Describe, resource: Resource::Api(api) };
+        if !node.authoriser.allows(&context, action) {
+            return Err(Refusal::Unauthorised(api));
+        }
+        let counted = node.quotas.limits_time();
+        Ok(Opened::Call(Self { api, context, timing, share: frame.share, counted }, body))
+    }
+
+    /// A request of `bytes` that came within this one, from another client. It is that client's broker which keeps
+    /// its connection from being read.
+    pub(crate) fn within(
+        &self,
+        api: ApiKey,
+        header: RequestHeader,
+        principal: Principal,
+        address: IpAddr,
+        bytes: usize,
+    ) -> Self {
+        let version = header.request_api_version;
+        let context = RequestContext {
+            api_version: version,
+            correlation_id: header.correlation_id,
+            client_id: header.client_id,
+            principal,
+            listener: self.context.listener.clone(),
+            client_address: address,
+            client_host: Str::from(format!("/{address}")),
+            mute: Mute::default(),
+        };
+        let timing = Timing { api, version, arrived: self.timing.arrived, bytes };
+        Self { api, context, timing, share: None, counted: false }
+    }
+
+    /// When the last byte of the request was read.
+    pub(crate) fn arrived(&self) -> Instant {
+        self.timing.arrived
+    }
+
     pub(crate) fn decode<R: Request>(&self, mut body: Decoder) -> Result<R, Refusal> {
         let version = self.context.api_version;
         let malformed = |reason| Refusal::Malformed { api: self.api, version, reason };
@@ -91,7 +179,7 @@ impl Call {
     }
 }
 
-pub(super) fn encode<M: Message>(
+fn encode<M: Message>(
     api: ApiKey,
     correlation_id: i32,
     response: &M,
@@ -101,4 +189,15 @@ pub(super) fn encode<M: Message>(
     let parts = ottla_wire::encode_response(response, api, version, correlation_id)
         .map_err(|reason| Refusal::Unencodable { api, version, reason })?;
     Ok(Response { parts, timing, payer: None })
+}
+
+/// The answer to a version that we do not know, in version 0, which every client reads (KIP-511).
+fn unsupported_api_versions(correlation_id: i32, timing: Timing) -> Handling {
+    let response = ApiVersionsResponse {
+        error_code: ErrorCode::UnsupportedVersion.code(),
+        api_keys: super::api_versions::own_range(),
+        ..Default::default()
+    };
+    let answer = encode(ApiKey::ApiVersions, correlation_id, &response, 0, timing).map(Answer::Now);
+    Box::pin(std::future::ready(answer))
 }

@@ -1,6 +1,5 @@
-//! DeleteTopics (20): asks the controller, and answers once the partitions are gone here.
+//! DeleteTopics (20): asks the controller.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use ottla_wire::messages::delete_topics_request::DeleteTopicState;
@@ -9,7 +8,7 @@ use ottla_wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 use ottla_wire::{ErrorCode, Str, Uuid};
 
 use super::RequestContext;
-use crate::broker::Broker;
+use crate::node::NodeContext;
 use crate::security::{Operation, Resource};
 
 /// First version that knows the error for a quota that is used up; before, clients are only slowed down.
@@ -18,15 +17,14 @@ const KNOWS_QUOTA: i16 = 5;
 const KNOWS_DISABLED: i16 = 3;
 
 /// Deletes the topics that the principal may delete.
-pub async fn handle(
-    broker: &Arc<Broker>,
+pub(crate) async fn decide(
+    node: &NodeContext,
     context: &RequestContext,
     mut request: DeleteTopicsRequest,
 ) -> DeleteTopicsResponse {
-    let forbidden = take_forbidden(broker, context, &mut request);
-    let quota = context.mutations(&broker.quotas, KNOWS_QUOTA);
-    let mut response = broker.controller.delete_topics(request, quota.clone()).await;
-    broker.catch_up().await;
+    let forbidden = take_forbidden(node, context, &mut request);
+    let quota = context.mutations(&node.quotas, KNOWS_QUOTA);
+    let mut response = node.controller.delete_topics(request, quota.clone()).await;
     response.throttle_time_ms = context.mute.pause(quota.pause(Instant::now()));
     response.responses.extend(forbidden);
     if context.api_version < KNOWS_DISABLED {
@@ -40,16 +38,16 @@ pub async fn handle(
 }
 
 fn take_forbidden(
-    broker: &Broker,
+    node: &NodeContext,
     context: &RequestContext,
     request: &mut DeleteTopicsRequest,
 ) -> Vec<DeletableTopicResult> {
-    let image = broker.image();
+    let image = node.controller.image();
     let name_of = |state: &DeleteTopicState| {
         let by_id = || image.topics.by_id(&state.topic_id).map(|topic| topic.name.clone());
         state.name.clone().or_else(by_id)
     };
-    let allows = |operation: Operation, name: &str| broker.allows(context, operation, Resource::Topic(name));
+    let allows = |operation: Operation, name: &str| node.allows(context, operation, Resource::Topic(name));
     let mut forbidden = Vec::new();
     request.topics.retain(|state| {
         let Some(name) = name_of(state) else { return true };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ottla_quorum::MetadataImage;
 use ottla_wire::messages::describe_configs_request::DescribeConfigsResource;
 use ottla_wire::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
@@ -16,7 +17,8 @@ use crate::config::{
     BrokerLayers, ConfigSource, Lookup, Synonym, is_dynamic, passes_through, topic_synonyms, topic_value,
 };
 use crate::controller::check_topic_name;
-use crate::security::{Action, Operation, Resource};
+use crate::node::NodeContext;
+use crate::security::{Operation, Resource};
 use crate::telemetry::loggers::Loggers;
 
 const TOPIC: i8 = 2;
@@ -27,11 +29,20 @@ const BROKER_LOGGER: i8 = 8;
 pub async fn handle(
     broker: &Arc<Broker>,
     context: &RequestContext,
+    request: DescribeConfigsRequest,
+) -> DescribeConfigsResponse {
+    answer(broker, &broker.image(), context, request)
+}
+
+/// What a node says with this image.
+pub(crate) fn answer(
+    node: &NodeContext,
+    image: &MetadataImage,
+    context: &RequestContext,
     mut request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
     repeats::bound(&mut request.resources, |it| Some((it.resource_type, it.resource_name.clone())));
-    let image = broker.image();
-    let (own, cluster) = (image.configs.broker(broker.node_id), image.configs.default_broker());
+    let (own, cluster) = (image.configs.broker(node.node_id), image.configs.default_broker());
     let topic = |name: &str| {
         let found: Arc<dyn Lookup> = image.configs.topic(name);
         image.topics.by_name(name).map(|_| found)
@@ -41,10 +52,10 @@ pub async fn handle(
             TOPIC => Resource::Topic(&resource.resource_name),
             _ => Resource::Cluster,
         };
-        broker.authoriser.allows(context, Action { operation: Operation::DescribeConfigs, resource })
+        node.allows(context, Operation::DescribeConfigs, resource)
     };
-    let layers = BrokerLayers { broker: &*own, cluster: &*cluster, fixed: &broker.config.settings };
-    let (node_id, loggers) = (broker.node_id, &broker.loggers);
+    let layers = BrokerLayers { broker: &*own, cluster: &*cluster, fixed: &node.config.settings };
+    let (node_id, loggers) = (node.node_id, &node.loggers);
     describe(&View { node_id, layers, topic: &topic, loggers, allowed: &allowed }, &request)
 }
 

@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use ottla_wire::messages::{self, ApiVersionsResponse};
-use ottla_wire::{ApiKey, Decoder, ErrorCode};
+use ottla_wire::{ApiKey, Decoder, messages};
 use tokio_util::sync::CancellationToken;
 
-use super::call::{Call, encode};
-use super::{Refusal, RequestContext};
+use super::Refusal;
+use super::call::{Call, Opened};
 use crate::broker::Broker;
 use crate::net::{Answer, ConnectionSlots, Frame, Handling, MemoryBudget, Peer, Service, timed};
 use crate::quota::Quotas;
-use crate::security::{Action, Operation, Resource};
-use crate::telemetry::{Metrics, Timing};
+use crate::telemetry::Metrics;
 
 /// Adds the pause for the request's own time to a response; some have no field for it, and Fetch sees to it itself.
 macro_rules! throttled {
@@ -66,21 +64,25 @@ apis! {
     DescribeGroups: DescribeGroupsRequest => describe_groups,
     ListGroups: ListGroupsRequest => list_groups,
     ApiVersions: ApiVersionsRequest => api_versions,
-    CreateTopics: CreateTopicsRequest => create_topics,
-    DeleteTopics: DeleteTopicsRequest => delete_topics,
+    CreateTopics: CreateTopicsRequest => forward,
+    DeleteTopics: DeleteTopicsRequest => forward,
     DeleteRecords: DeleteRecordsRequest => delete_records,
     InitProducerId: InitProducerIdRequest => init_producer_id,
     OffsetForLeaderEpoch: OffsetForLeaderEpochRequest => offset_for_leader_epoch,
-    AlterConfigs: AlterConfigsRequest => alter_configs,
+    AlterConfigs: AlterConfigsRequest => forward,
     DescribeLogDirs: DescribeLogDirsRequest => describe_log_dirs,
-    CreatePartitions: CreatePartitionsRequest => create_partitions,
+    CreatePartitions: CreatePartitionsRequest => forward,
     DeleteGroups: DeleteGroupsRequest => delete_groups,
     IncrementalAlterConfigs: IncrementalAlterConfigsRequest => incremental_alter_configs,
+    ElectLeaders: ElectLeadersRequest => forward,
+    AlterPartitionReassignments: AlterPartitionReassignmentsRequest => forward,
+    ListPartitionReassignments: ListPartitionReassignmentsRequest => forward,
+    UnregisterBroker: UnregisterBrokerRequest => forward,
     OffsetDelete: OffsetDeleteRequest => offset_delete,
     DescribeClientQuotas: DescribeClientQuotasRequest => describe_client_quotas,
-    AlterClientQuotas: AlterClientQuotasRequest => alter_client_quotas,
-    DescribeQuorum: DescribeQuorumRequest => describe_quorum silently,
-    UpdateFeatures: UpdateFeaturesRequest => update_features,
+    AlterClientQuotas: AlterClientQuotasRequest => forward,
+    DescribeQuorum: DescribeQuorumRequest => forward silently,
+    UpdateFeatures: UpdateFeaturesRequest => forward,
     DescribeCluster: DescribeClusterRequest => describe_cluster,
     DescribeConfigs: DescribeConfigsRequest => describe_configs,
     DescribeProducers: DescribeProducersRequest => describe_producers,
@@ -90,7 +92,10 @@ apis! {
 
 impl Service for Broker {
     fn start(self: &Arc<Self>, peer: &Peer, frame: Frame) -> Result<Handling, Refusal> {
-        start(self, peer, frame)
+        match Call::open(SERVED, &self.node, peer, frame)? {
+            Opened::Call(call, body) => route(Arc::clone(self), call, body),
+            Opened::Answered(handling) => Ok(handling),
+        }
     }
 
     fn memory(&self) -> &MemoryBudget {
@@ -112,49 +117,4 @@ impl Service for Broker {
     fn stopping(&self) -> &CancellationToken {
         &self.stopping
     }
-}
-
-fn start(broker: &Arc<Broker>, peer: &Peer, frame: Frame) -> Result<Handling, Refusal> {
-    let length = frame.bytes.len();
-    let (header, decoder) = ottla_wire::decode_request_header(frame.bytes).map_err(Refusal::Header)?;
-    let (key, version) = (header.request_api_key, header.request_api_version);
-    let correlation_id = header.correlation_id;
-    let api = ApiKey::try_from(key).map_err(|_| Refusal::UnknownApi(key))?;
-    let timing = Timing { api, version, arrived: frame.arrived, bytes: length };
-    if !SERVED.contains(&api) {
-        return Err(Refusal::UnknownApi(key));
-    }
-    if !api.versions().contains(&version) {
-        if api == ApiKey::ApiVersions {
-            return Ok(unsupported_api_versions(correlation_id, timing));
-        }
-        return Err(Refusal::UnsupportedVersion { api, version });
-    }
-    let context = RequestContext {
-        api_version: version,
-        correlation_id,
-        client_id: header.client_id,
-        principal: peer.principal.clone(),
-        listener: peer.listener.clone(),
-        client_address: peer.address,
-        client_host: peer.host.clone(),
-        mute: peer.mute.clone(),
-    };
-    let action = Action { operation: Operation::Describe, resource: Resource::Api(api) };
-    if !broker.authoriser.allows(&context, action) {
-        return Err(Refusal::Unauthorised(api));
-    }
-    let counted = broker.quotas.limits_time();
-    route(Arc::clone(broker), Call { api, context, timing, share: frame.share, counted }, decoder)
-}
-
-/// The answer to a version that we do not know, in version 0, which every client reads (KIP-511).
-fn unsupported_api_versions(correlation_id: i32, timing: Timing) -> Handling {
-    let response = ApiVersionsResponse {
-        error_code: ErrorCode::UnsupportedVersion.code(),
-        api_keys: super::api_versions::own_range(),
-        ..Default::default()
-    };
-    let answer = encode(ApiKey::ApiVersions, correlation_id, &response, 0, timing).map(Answer::Now);
-    Box::pin(std::future::ready(answer))
 }

@@ -1,12 +1,17 @@
-//! The APIs, one file each: `pub async fn handle(&Arc<Broker>, &RequestContext, XRequest) -> XResponse`.
+//! The APIs, one file each: `pub async fn handle(&Arc<Broker>, &RequestContext, XRequest) -> XResponse`, or `decide` where the
+//! active controller answers (`controlled`, `forward`).
 
 pub mod auto_create;
 mod call;
 mod context;
+pub(crate) mod controlled;
 pub(crate) mod dispatch;
+pub(crate) mod envelope;
+mod forward;
 
 pub mod alter_client_quotas;
 pub mod alter_configs;
+pub mod alter_partition_reassignments;
 mod altered_resource;
 pub mod api_versions;
 pub mod create_partitions;
@@ -22,6 +27,7 @@ pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -33,6 +39,7 @@ pub mod leave_group;
 pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_partition_reassignments;
 mod logger_levels;
 pub mod metadata;
 pub mod offset_commit;
@@ -41,11 +48,15 @@ pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod operations;
 pub mod produce;
+mod raft_voters;
 mod repeats;
 pub mod sync_group;
+pub mod unregister_broker;
 pub mod update_features;
 
 pub use crate::config::ListenerName;
 pub use call::Refusal;
+pub(crate) use call::{Call, Opened};
 pub use context::RequestContext;
 pub use dispatch::SERVED;
+pub use forward::{ControllerConnections, RemoteController};

@@ -1,7 +1,7 @@
 //! The "authorized operations" fields: a bit for every operation that the principal may do (KIP-430).
 
 use super::RequestContext;
-use crate::broker::Broker;
+use crate::node::NodeContext;
 use crate::security::{Action, Operation, Resource};
 
 /// The value of the field when the client did not ask for it.
@@ -37,23 +37,27 @@ const CLUSTER: &[Operation] = &[
 ];
 
 /// What the principal may do to the topic.
-pub fn of_topic(broker: &Broker, context: &RequestContext, topic: &str) -> i32 {
-    bits(broker, context, TOPIC, Resource::Topic(topic))
+pub fn of_topic(node: &NodeContext, context: &RequestContext, topic: &str) -> i32 {
+    bits(node, context, TOPIC, Resource::Topic(topic))
 }
 
 /// What the principal may do to the group.
-pub fn of_group(broker: &Broker, context: &RequestContext, group: &str) -> i32 {
-    bits(broker, context, GROUP, Resource::Group(group))
+pub fn of_group(node: &NodeContext, context: &RequestContext, group: &str) -> i32 {
+    bits(node, context, GROUP, Resource::Group(group))
 }
 
 /// What the principal may do to the cluster.
-pub fn of_cluster(broker: &Broker, context: &RequestContext) -> i32 {
-    bits(broker, context, CLUSTER, Resource::Cluster)
+pub fn of_cluster(node: &NodeContext, context: &RequestContext) -> i32 {
+    bits(node, context, CLUSTER, Resource::Cluster)
 }
 
-fn bits(broker: &Broker, context: &RequestContext, operations: &[Operation], resource: Resource<'_>) -> i32 {
-    let allowed = |operation: &&Operation| {
-        broker.authoriser.allows(context, Action { operation: **operation, resource })
-    };
+fn bits(
+    node: &NodeContext,
+    context: &RequestContext,
+    operations: &[Operation],
+    resource: Resource<'_>,
+) -> i32 {
+    let allowed =
+        |operation: &&Operation| node.authoriser.allows(context, Action { operation: **operation, resource });
     operations.iter().filter(allowed).fold(0, |bits, operation| bits | 1 << (*operation as i32))
 }

@@ -21,9 +21,11 @@ use tracing::{error, info};
 use super::control::Control;
 use super::{Broker, Lifecycle, ProducerIds, connection_limits, current_config, monitor};
 use crate::admin;
+use crate::api::ControllerConnections;
 use crate::cleaner::LogCleaner;
 use crate::clock;
 use crate::config::Config;
+use crate::controller::server::{self, ControllerServer};
 use crate::controller::{
     BrokerRegistration, ControllerChannel, ControllerError, ControllerHandle, ControllerIdentity,
     ControllerSettings, announce, look_when_active,
@@ -33,6 +35,7 @@ use crate::group::Coordinator;
 use crate::net::{
     BindError, ConnectionLimits, ConnectionSlots, Listener, MemoryBudget, SocketOptions, UnknownHost,
 };
+use crate::node::NodeContext;
 use crate::partition::{LogDirectory, Partitions, Upkeep};
 use crate::quota::Quotas;
 use crate::replication::isr::propose;
@@ -48,6 +51,8 @@ const DEFAULT_BUDGET: usize = 128 << 20;
 
 /// An active controller that does not answer a broker for so long is given up.
 const CONTROLLER_DEADLINE: Duration = Duration::from_secs(10);
+/// One that does not answer a client's request for so long; as Kafka's `controller.socket.timeout.ms`.
+const FORWARDING_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Between heartbeats where nobody says otherwise: more often than Apache's brokers, as a controller of ours learns from it
 /// how soon silence is strange.
@@ -57,6 +62,7 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Node {
     pub(super) broker: Arc<Broker>,
+    pub(super) server: ControllerServer,
     pub(super) broker_epoch: i64,
     pub(super) tasks: TaskTracker,
     pub(super) connections: TaskTracker,
@@ -153,9 +159,20 @@ async fn begin(config: Config, disk: Arc<dyn Disk>, loggers: Arc<Loggers>) -> Re
     let http = admin::bind(config.http.as_ref()).await.map_err(StartError::Http)?;
     let settings = ControllerSettings { config: Arc::clone(&config), identity: ground.identity.clone() };
     let control = Control::new()?;
+    let for_controllers = server::bind(&config, &control.handle()).await?;
     let controller = ControllerHandle::start(settings.clone(), Arc::clone(&disk), control.handle())?;
-    let sockets = Sockets { listeners, http };
-    let started = serve(settings, &*disk, ground, controller.clone(), control, sockets, loggers).await;
+    let node = Arc::new(NodeContext {
+        cluster_id: ground.identity.cluster_id.clone(),
+        node_id: config.node_id,
+        controller: controller.clone(),
+        quotas: Quotas::new(&config.quotas),
+        loggers,
+        metrics: Metrics::default(),
+        authoriser: Arc::new(AllowAll),
+        config,
+    });
+    let server = server::start(Arc::clone(&node), for_controllers, &control.handle());
+    let started = serve(settings, &*disk, ground, node, control, Sockets { listeners, http, server }).await;
     if started.is_err() {
         // Another attempt must not find the metadata log in use. Why this one failed says more than how it ended.
         drop(controller.stop().await);
@@ -172,10 +189,11 @@ struct Ground {
     failures: Arc<Notify>,
 }
 
-/// Bound, and not served yet.
+/// The controller's are served from the beginning: without the quorum there is no broker. The others are bound.
 struct Sockets {
     listeners: Vec<Listener>,
     http: Option<tokio::net::TcpListener>,
+    server: ControllerServer,
 }
 
 /// From a member of the quorum to a broker that serves.
@@ -183,16 +201,15 @@ async fn serve(
     settings: ControllerSettings,
     disk: &dyn Disk,
     ground: Ground,
-    controller: ControllerHandle,
+    context: Arc<NodeContext>,
     control: Control,
-    Sockets { listeners, http }: Sockets,
-    loggers: Arc<Loggers>,
+    Sockets { listeners, http, server }: Sockets,
 ) -> Result<Node, StartError> {
     let began = Instant::now();
-    let config = &settings.config;
+    let (config, controller) = (&settings.config, context.controller.clone());
     let Ground { mut found, identity, directories, file_systems, failures } = ground;
-    let addresses =
-        listeners.iter().filter_map(|it| Some((it.name().clone(), it.local_addr().ok()?))).collect();
+    let addresses = listeners.iter().filter_map(|it| Some((it.name().clone(), it.local_addr().ok()?)));
+    let addresses = addresses.chain(server.addresses().iter().cloned()).collect();
     let http_address = http.as_ref().and_then(|listener| listener.local_addr().ok());
     let (tasks, stopping, begun) = (TaskTracker::new(), CancellationToken::new(), Arc::default());
     if let Some(http) = http {
@@ -204,7 +221,7 @@ async fn serve(
     let request = registration.request(identity.cluster_id.clone());
     // Who is active alone has all metadata: its logs are opened meanwhile.
     let early =
-        controller.is_active().then(|| Loading::begin(config, directories.clone(), controller.image()));
+        controller.is_active().then(|| Loading::begin(&context, directories.clone(), controller.image()));
     let client_id = Str::from(format!("broker-{}", config.node_id));
     let channel = ControllerChannel::new(controller.clone(), client_id, CONTROLLER_DEADLINE);
     let configured = config.settings.is_set("broker.heartbeat.interval.ms");
@@ -213,14 +230,15 @@ async fn serve(
     let broker_epoch = lifecycle.registered().await.map_err(StartError::Registration)?;
     let loading = match early {
         Some(early) => early,
-        None => Loading::begin(config, directories, metadata_from(&controller, broker_epoch).await),
+        None => Loading::begin(&context, directories, metadata_from(&controller, broker_epoch).await),
     };
     let loaded = loading.end().await?;
-    let member = Membership { controller, channel, lifecycle };
-    let broker = assemble(config, &identity, loaded, member, &tasks, stopping, loggers);
+    let member = Membership { context, channel, lifecycle };
+    let broker = assemble(&identity, loaded, member, &tasks, stopping);
     file_systems.iter().for_each(|file_system| file_system.look());
     let node = Node {
         broker,
+        server,
         control,
         _directories: found,
         broker_epoch,
@@ -304,7 +322,6 @@ fn prepare(config: &Config, disk: &Arc<dyn Disk>) -> Result<Ground, StartError> 
 async fn bind(config: &Config) -> Result<Vec<Listener>, BindError> {
     let options = SocketOptions::of(&config.network);
     let mut bound = Vec::new();
-    // A controller listener takes requests of other nodes' quorum members, and this one is alone.
     let for_clients =
         |listener: &&crate::config::Listener| !config.controller_listener_names.contains(&listener.name);
     let single = config.listeners.iter().filter(for_clients).count() == 1;
@@ -361,20 +378,23 @@ struct Loaded {
     image: Arc<MetadataImage>,
     partitions: Arc<Partitions>,
     now: Config,
-    quotas: Quotas,
 }
 
 /// The logs of an image, while they are opened; from here on a crash is an unclean stop.
 struct Loading(JoinHandle<Result<Loaded, LogError>>);
 
 impl Loading {
-    fn begin(config: &Arc<Config>, directories: Vec<Arc<LogDirectory>>, image: Arc<MetadataImage>) -> Self {
-        let config = Arc::clone(config);
+    fn begin(
+        context: &Arc<NodeContext>,
+        directories: Vec<Arc<LogDirectory>>,
+        image: Arc<MetadataImage>,
+    ) -> Self {
+        let context = Arc::clone(context);
         Self(tokio::task::spawn_blocking(move || {
-            let (now, quotas) = (current_config(&config, &image), Quotas::new(&config.quotas));
-            quotas.set(&image.security);
-            let partitions = load(config, directories, &image)?;
-            Ok(Loaded { image, partitions, now, quotas })
+            let now = current_config(&context.config, &image);
+            context.quotas.set(&image.security);
+            let partitions = load(Arc::clone(&context.config), directories, &image)?;
+            Ok(Loaded { image, partitions, now })
         }))
     }
 
@@ -385,38 +405,37 @@ impl Loading {
 
 /// The node in its cluster.
 struct Membership {
-    controller: ControllerHandle,
+    context: Arc<NodeContext>,
     channel: ControllerChannel,
     lifecycle: Lifecycle,
 }
 
 /// Puts the broker together over what was loaded.
 fn assemble(
-    config: &Arc<Config>,
     identity: &ControllerIdentity,
     loaded: Loaded,
     member: Membership,
     tasks: &TaskTracker,
     stopping: CancellationToken,
-    loggers: Arc<Loggers>,
 ) -> Arc<Broker> {
-    let Membership { controller, channel, lifecycle } = member;
-    let Loaded { image, partitions, now, quotas } = loaded;
+    let Membership { context, channel, lifecycle } = member;
+    let Loaded { image, partitions, now } = loaded;
+    let config = &context.config;
     let cleaner = LogCleaner::new(Arc::clone(&partitions), now.cleaner.clone());
     let groups = Coordinator::new(config, Arc::clone(&partitions));
     groups.apply(&MetadataImage::default(), &image);
-    let replication = replication(config, &controller, &partitions, tasks);
+    let replication = replication(config, &context.controller, &partitions, tasks);
     replication.set_broker_epoch(lifecycle.epoch().load(Ordering::Acquire));
     replication.apply(&MetadataImage::empty(identity.cluster_id.clone()), &image);
     lifecycle.set_metadata_offset(image.offset(), false);
     let slots = usize::try_from(config.fetch.session_slots).unwrap_or(0);
     let seed = u64::from_be_bytes(*identity.incarnation_id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
+    let client_id = Str::from(format!("broker-{}-forwarding", config.node_id));
+    let forwarding = ControllerChannel::new(context.controller.clone(), client_id, FORWARDING_DEADLINE);
     Arc::new(Broker {
-        config: Arc::clone(config),
-        cluster_id: identity.cluster_id.clone(),
-        node_id: config.node_id,
         producer_ids: ProducerIds::new(config.node_id, lifecycle.epoch(), channel.clone()),
-        controller,
+        remote_controller: Arc::new(ControllerConnections::new(forwarding)),
+        node: context,
         channel,
         lifecycle,
         replication,
@@ -426,10 +445,6 @@ fn assemble(
         connections: ConnectionSlots::new(connection_limits(&now)),
         fetch_sessions: Sessions::new(slots, seed),
         groups,
-        quotas,
-        loggers,
-        metrics: Metrics::default(),
-        authoriser: Arc::new(AllowAll),
         stopping,
         applied: watch::Sender::new(image.offset()),
         image: ArcSwap::new(image),

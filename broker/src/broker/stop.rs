@@ -41,6 +41,7 @@ impl Node {
         if tokio::task::spawn_blocking(close).await.is_err() {
             warn!("closing the logs panicked");
         }
+        self.server.stop().await;
         if let Err(error) = self.broker.controller.stop().await {
             warn!(%error, "controller not stopped cleanly");
         }

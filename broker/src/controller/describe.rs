@@ -1,21 +1,24 @@
 //! DescribeQuorum: who leads, who votes, and how far they are.
 
-use ottla_quorum::{METADATA_TOPIC, QuorumStatus};
+use ottla_quorum::{METADATA_TOPIC, QuorumStatus, ReplicaKey};
 use ottla_wire::messages::describe_quorum_request::TopicData as Asked;
 use ottla_wire::messages::describe_quorum_response::{
     Listener, Node, PartitionData, ReplicaState, TopicData,
 };
 use ottla_wire::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
-use ottla_wire::{ErrorCode, Str};
+use ottla_wire::{ErrorCode, Str, Uuid};
 
 /// Answers for the one partition that there is.
 pub(crate) fn describe_quorum(
     request: &DescribeQuorumRequest,
     status: &QuorumStatus,
-    now: i64,
 ) -> DescribeQuorumResponse {
     if !asks_for_metadata(request) {
-        return unknown(request);
+        return refuse_all(request, ErrorCode::UnknownTopicOrPartition);
+    }
+    // Only the leader knows of the replicas, itself among them.
+    if status.replicas.is_empty() {
+        return refuse_all(request, ErrorCode::NotLeaderOrFollower);
     }
     let partition = PartitionData {
         partition_index: 0,
@@ -25,14 +28,13 @@ pub(crate) fn describe_quorum(
         current_voters: status
             .voters
             .iter()
-            .map(|voter| ReplicaState {
-                replica_id: voter.id,
-                replica_directory_id: voter.directory_id,
-                log_end_offset: status.log_end_offset,
-                last_fetch_timestamp: now,
-                last_caught_up_timestamp: now,
-                ..Default::default()
-            })
+            .map(|voter| replica(status, ReplicaKey::new(voter.id, voter.directory_id)))
+            .collect(),
+        observers: status
+            .replicas
+            .iter()
+            .filter(|replica| !replica.is_voter)
+            .map(|observer| replica(status, observer.key))
             .collect(),
         ..Default::default()
     };
@@ -62,8 +64,22 @@ fn asks_for_metadata(request: &DescribeQuorumRequest) -> bool {
             && matches!(partitions.as_slice(), [partition] if partition.partition_index == 0))
 }
 
-fn unknown(request: &DescribeQuorumRequest) -> DescribeQuorumResponse {
-    let code = ErrorCode::UnknownTopicOrPartition;
+/// How far a replica is, if that is known.
+fn replica(status: &QuorumStatus, key: ReplicaKey) -> ReplicaState {
+    // Static voters are known by their ids alone.
+    let is_same = |other: ReplicaKey| other == key || other.id == key.id && key.directory_id == Uuid::ZERO;
+    let known = status.replicas.iter().find(|replica| is_same(replica.key));
+    ReplicaState {
+        replica_id: key.id,
+        replica_directory_id: key.directory_id,
+        log_end_offset: known.map_or(-1, |replica| replica.log_end_offset),
+        last_fetch_timestamp: known.map_or(-1, |replica| replica.last_fetch_ms),
+        last_caught_up_timestamp: known.map_or(-1, |replica| replica.last_caught_up_ms),
+        ..Default::default()
+    }
+}
+
+fn refuse_all(request: &DescribeQuorumRequest, code: ErrorCode) -> DescribeQuorumResponse {
     let partition = |index: i32| PartitionData {
         partition_index: index,
         error_code: code.code(),

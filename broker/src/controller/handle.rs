@@ -244,7 +244,7 @@ impl ControllerHandle {
     /// DescribeQuorum.
     pub async fn describe_quorum(&self, request: DescribeQuorumRequest) -> DescribeQuorumResponse {
         match self.quorum_status().await {
-            Ok(status) => describe::describe_quorum(&request, &status, now().wall),
+            Ok(status) => describe::describe_quorum(&request, &status),
             Err(error) => describe::refuse(error.code()),
         }
     }

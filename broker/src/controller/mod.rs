@@ -34,6 +34,7 @@ mod quotas;
 mod reassignment;
 mod registration;
 mod replace_configs;
+pub mod server;
 mod settings;
 mod state;
 mod task;
@@ -76,6 +77,18 @@ pub use task::Leadership;
 pub(crate) use topics::name::check as check_topic_name;
 pub(crate) use topics::refuse_create as refused_creation;
 pub use witness::look_when_active;
+
+/// Whole answers for when nothing can be decided.
+pub(crate) mod refused {
+    pub(crate) use super::configs::refuse_all as incremental_alter_configs;
+    pub(crate) use super::features::refuse as update_features;
+    pub(crate) use super::quotas::refuse_all as alter_client_quotas;
+    pub(crate) use super::reassignment::refuse_alter as alter_partition_reassignments;
+    pub(crate) use super::replace_configs::refuse_all as alter_configs;
+    pub(crate) use super::topics::{
+        refuse_create as create_topics, refuse_delete as delete_topics, refuse_grow as create_partitions,
+    };
+}
 
 /// What a request leads to: records to be written, all or none, and the answer for when they are.
 #[derive(Debug)]

@@ -74,7 +74,7 @@ pub async fn node_on(
     overrides: &[(&str, &str)],
 ) -> Result<Node, String> {
     let mut all = vec![
-        ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:22090"),
+        ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0"),
         ("advertised.listeners", "PLAINTEXT://127.0.0.1:0"),
         ("controller.listener.names", "CONTROLLER"),
         ("ottla.http.listener", ""),
@@ -89,7 +89,7 @@ async fn node_in(dir: &Path, overrides: &[(&str, &str)]) -> Node {
     let dir = dir.join("data");
     let mut all = vec![
         ("log.dirs", dir.to_str().unwrap()),
-        ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:22090"),
+        ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0"),
         ("advertised.listeners", "PLAINTEXT://127.0.0.1:0"),
         ("controller.listener.names", "CONTROLLER"),
         ("ottla.http.listener", "127.0.0.1:0"),

@@ -13,6 +13,7 @@ mod admin;
 mod bad_input;
 mod budgets;
 mod common;
+mod controller_listener;
 mod every_version;
 mod failing_disk;
 mod fetch_sessions;

@@ -10,6 +10,7 @@ use ottla_wire::messages::{EnvelopeRequest, EnvelopeResponse};
 use ottla_wire::{ErrorCode, Str};
 use parking_lot::Mutex;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::controlled::ControllerApi;
@@ -82,10 +83,27 @@ pub(super) async fn handle<R: ControllerApi>(
     context: &RequestContext,
     request: R,
 ) -> R::Response {
+    let deadline = deadline(&request, Instant::now());
+    until_decided(&request, deadline, &broker.stopping, || attempt(broker, context, &request, deadline)).await
+}
+
+fn deadline<R: ControllerApi>(request: &R, now: Instant) -> Instant {
     let wanted = request.timeout_ms().map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
-    let deadline = Instant::now() + wanted.unwrap_or(PATIENCE).min(PATIENCE);
+    now + wanted.unwrap_or(PATIENCE).min(PATIENCE)
+}
+
+/// The first answer of a controller that decides, or what there is when the time is over.
+async fn until_decided<R: ControllerApi, A>(
+    request: &R,
+    deadline: Instant,
+    stopping: &CancellationToken,
+    mut attempt: impl FnMut() -> A + Send,
+) -> R::Response
+where
+    A: Future<Output = Result<R::Response, Failure>> + Send,
+{
     loop {
-        let refusal = match attempt(broker, context, &request, deadline).await {
+        let refusal = match attempt().await {
             Ok(response) if !R::is_elsewhere(&response) => return response,
             Ok(response) => response,
             Err(Failure::Final(code)) => return request.refused(&error(code)),
@@ -94,8 +112,8 @@ pub(super) async fn handle<R: ControllerApi>(
                 request.refused(&error(ErrorCode::RequestTimedOut))
             }
         };
-        let stopping = tokio::time::timeout(PAUSE, broker.stopping.cancelled()).await.is_ok();
-        if stopping || Instant::now() >= deadline {
+        let stops = tokio::time::timeout(PAUSE, stopping.cancelled()).await.is_ok();
+        if stops || Instant::now() >= deadline {
             return refusal;
         }
     }
@@ -118,7 +136,8 @@ async fn attempt<R: ControllerApi>(
         }
         return Ok(response);
     }
-    let mut response = send(broker, context, request, deadline.max(Instant::now() + ATTEMPT)).await?;
+    let mut response =
+        send(&*broker.remote_controller, context, request, deadline.max(Instant::now() + ATTEMPT)).await?;
     if let Some(throttled) = R::throttle_time(&mut response) {
         let pause = Duration::from_millis(u64::try_from(*throttled).unwrap_or(0));
         *throttled = context.mute.pause(pause);
@@ -127,7 +146,7 @@ async fn attempt<R: ControllerApi>(
 }
 
 async fn send<R: ControllerApi>(
-    broker: &Broker,
+    controller: &dyn RemoteController,
     context: &RequestContext,
     request: &R,
     deadline: Instant,
@@ -137,7 +156,7 @@ async fn send<R: ControllerApi>(
         Failure::Final(ErrorCode::UnknownServerError)
     };
     let wrapped = envelope::wrap(context, request).map_err(|reason| unfit(&reason))?;
-    let answered = tokio::time::timeout_at(deadline, broker.remote_controller.send(wrapped)).await;
+    let answered = tokio::time::timeout_at(deadline, controller.send(wrapped)).await;
     let answer = answered.map_err(|_| Failure::Passing("no answer in time".to_owned()))?;
     let answer = answer.map_err(|error| Failure::Passing(error.to_string()))?;
     match ErrorCode::try_from(answer.error_code) {

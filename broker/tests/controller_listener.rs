@@ -1,7 +1,6 @@
 //! The controller's own listener: what other nodes ask there, what clients ask of controllers, and what brokers pass on.
 
 use bytes::Bytes;
-use ottla_broker::controller::server::{self, ControllerServer};
 use ottla_quorum::features;
 use ottla_wire::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
 use ottla_wire::messages::create_topics_request::CreatableTopic;
@@ -15,28 +14,22 @@ use ottla_wire::messages::{
     fetch_snapshot_request, vote_request,
 };
 use ottla_wire::{ApiKey, Decoder, ErrorCode, Message as _, Request, Str, Uuid, encode_request};
-use tokio::runtime::Handle;
 
 use crate::common::{Client, TestNode};
 
 const METADATA: Uuid = Uuid::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 
-/// A node, its controller's listener, and a client of that.
+/// A node, and a client of its controller.
 struct Controller {
     node: TestNode,
-    server: ControllerServer,
     client: Client,
 }
 
 impl Controller {
     async fn start() -> Self {
-        let listeners = "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0";
-        let node = TestNode::start_with(&[("listeners", listeners)]).await;
-        let shared = &node.node.broker().node;
-        let bound = server::bind(&shared.config, &Handle::current()).await.unwrap();
-        let server = server::start(shared.clone(), bound, &Handle::current());
-        let client = Client::connect(server.address("CONTROLLER").unwrap()).await;
-        Self { node, server, client }
+        let node = TestNode::start().await;
+        let client = Client::connect(node.node.address("CONTROLLER").unwrap()).await;
+        Self { node, client }
     }
 
     fn cluster_id(&self) -> Str {
@@ -44,7 +37,6 @@ impl Controller {
     }
 
     async fn stop(self) {
-        self.server.stop().await;
         self.node.stop().await;
     }
 }

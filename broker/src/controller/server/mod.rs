@@ -5,8 +5,6 @@
 
 mod among_nodes;
 mod envelope;
-#[cfg(test)]
-mod tests;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};

@@ -351,7 +351,9 @@ impl Quorum {
     /// Host and port of who leads, on the listener by which the nodes of the quorum reach each other.
     pub fn leader_address(&self) -> Option<(Str, u16)> {
         let leader = self.raft.leader_with_endpoints()?;
-        let endpoint = leader.endpoints.into_iter().find(|endpoint| endpoint.name == self.config.listener)?;
+        // An answer names the leader's address and no listener: that on which it was asked.
+        let is_it = |name: &Str| name.is_empty() || *name == self.config.listener;
+        let endpoint = leader.endpoints.into_iter().find(|endpoint| is_it(&endpoint.name))?;
         Some((endpoint.host, endpoint.port))
     }
 

@@ -24,7 +24,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [ottla.dev]
   resources: [kafkaclusters/status, kafkatopics/status]
   verbs: [get, patch]
-# One StatefulSet per node; delete: what no node asks for any more.
+# One StatefulSet per node; delete: a node that is not asked for any more, once nothing needs it.
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [get, list, watch, create, patch, delete]
@@ -40,7 +40,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, delete]
-# One budget per node.
+# One budget per cluster. Racks need no right: Kubernetes copies the zone of a machine to its pods.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]

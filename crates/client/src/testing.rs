@@ -14,7 +14,16 @@ use tokio::net::{TcpListener, TcpStream};
 /// What a broker does with a request that is not ApiVersions.
 pub type Answer = Arc<dyn Fn(ApiKey, i16, i32) -> Option<Bytes> + Send + Sync>;
 
-/// A broker that offers Metadata and DescribeConfigs up to `version` and closes a connection where there is no answer.
+/// What it offers beside ApiVersions.
+const OFFERED: [ApiKey; 5] = [
+    ApiKey::Metadata,
+    ApiKey::DescribeConfigs,
+    ApiKey::DescribeQuorum,
+    ApiKey::AddRaftVoter,
+    ApiKey::RemoveRaftVoter,
+];
+
+/// A broker that offers a few requests up to `version` and closes a connection where there is no answer.
 pub async fn broker(version: i16, answer: Answer) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -45,7 +54,7 @@ async fn serve(mut stream: TcpStream, version: i16, answer: Answer) {
 }
 
 fn offer(version: i16, correlation_id: i32) -> Bytes {
-    let api_keys = [ApiKey::Metadata, ApiKey::DescribeConfigs].map(|key| ApiVersion {
+    let api_keys = OFFERED.map(|key| ApiVersion {
         api_key: key.code(),
         min_version: 0,
         max_version: version,

@@ -44,7 +44,8 @@ fn assemble(read: &Reader<'_>, node: Node, network: Network, http: Option<(Strin
     Config {
         node_id: node.id,
         roles: node.roles,
-        rack: read.optional_text("broker.rack"),
+        // Empty where the variable is taken from a label that is not there.
+        rack: read.optional_text("broker.rack").filter(|rack| !rack.is_empty()),
         listeners: node.listeners,
         advertised_listeners: node.advertised,
         advertised_controller_listeners: node.advertised_controllers,

@@ -92,7 +92,7 @@ pub fn news(cluster: &ValidatedCluster, observed: &Observed) -> BTreeMap<String,
     cluster.config.iter().filter(|(k, v)| !is_known(k, v)).map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
-/// Asks the node with the lowest id that is ready.
+/// Asks the broker with the lowest id that is ready; each knows its own keys alone.
 ///
 /// # Errors
 /// When it does not answer.
@@ -103,9 +103,9 @@ pub async fn ask(
 ) -> Result<BTreeMap<String, ConfigKind>, KafkaError> {
     let ready =
         |name: &str| observed.pods.iter().any(|p| p.name_any() == names::pod(name) && restart::is_ready(p));
-    let Some(node) = cluster.nodes.iter().find(|n| ready(&n.name)) else { return Ok(BTreeMap::new()) };
-    let host = names::service_host(&names::bootstrap(&cluster.name, "replication"), &cluster.namespace);
-    kafka.admin(&format!("{host}:{}", names::REPLICATION_PORT)).broker_keys(node.id.0).await
+    let Some(node) = cluster.brokers().find(|n| ready(&n.name)) else { return Ok(BTreeMap::new()) };
+    let address = names::replication_address(&node.name, &cluster.namespace);
+    kafka.admin(&address).broker_keys(node.id.0).await
 }
 
 /// Judges `news` by the keys that the broker has.
@@ -162,9 +162,12 @@ mod tests {
 
     #[test]
     fn the_examples_pass() {
-        for text in
-            [include_str!("../../../examples/kafka-cluster.yaml"), include_str!("../../../kind/demo.yaml")]
-        {
+        for text in [
+            include_str!("../../../examples/kafka-cluster.yaml"),
+            include_str!("../../../examples/clusters/one-node.yaml"),
+            include_str!("../../../examples/clusters/controllers-and-brokers.yaml"),
+            include_str!("../../../kind/demo.yaml"),
+        ] {
             let mut example: crate::crd::KafkaCluster = serde_yaml::from_str(text).unwrap();
             example.metadata.uid = Some("uid".to_owned());
             let example = validated(&example, &Observed::default()).unwrap();

@@ -3,9 +3,8 @@
 use super::{
     acceptance,
     apply::WriteError,
-    build::{self, service::NodePorts},
-    names, observe, restart, status,
-    validate::{self, Invalid, ValidatedCluster},
+    carry_out, names, observe, status,
+    validate::{self, Invalid},
 };
 use crate::{
     context::{Context, RECONCILE_DEADLINE},
@@ -176,12 +175,14 @@ async fn pass(cluster: &KafkaCluster, context: &Context) -> Result<Action, Recon
             return refuse(cluster, &invalid, context).await;
         }
     }
-    let carried_out = match carry_out(&validated, &observed, context).await {
-        Ok(carried_out) => carried_out,
+    let done = match carry_out::carry_out(&validated, &observed, context).await {
+        Ok(done) => done,
         Err(error) => return refused(cluster, error, context).await,
     };
-    let CarriedOut { sets, ports, pending } = carried_out;
-    let (status, outcome) = status::fold(&validated, &observed, &sets, &ports, &pending);
+    let (mut status, outcome) = status::fold(&validated, &observed, &done);
+    if status.voters.is_empty() {
+        status.voters = cluster.status.as_ref().map(|s| s.voters.clone()).unwrap_or_default();
+    }
     let under_way = outcome.state != conditions::State::Ready;
     report(cluster, status, &outcome, context).await?;
     if outcome.state != conditions::State::Progressing {
@@ -189,48 +190,6 @@ async fn pass(cluster: &KafkaCluster, context: &Context) -> Result<Action, Recon
         context.triggers.call(key, TOPICS_AFTER);
     }
     Ok(Action::requeue(if under_way { UNDER_WAY } else { RESYNC }))
-}
-
-struct CarriedOut {
-    sets: Vec<StatefulSet>,
-    ports: NodePorts,
-    pending: Vec<String>,
-}
-
-/// Applies what the cluster asks for, drops what it does not, restarts what is behind.
-async fn carry_out(
-    cluster: &ValidatedCluster,
-    observed: &observe::Observed,
-    context: &Context,
-) -> Result<CarriedOut, WriteError> {
-    let (writer, namespace) = (&context.writer, cluster.namespace.as_str());
-    let foundation = build::foundation(cluster);
-    writer.apply(namespace, &foundation.claims, &observed.claims).await?;
-    let services = writer.apply(namespace, &foundation.services, &observed.services).await?;
-    let ports = NodePorts::of(&services);
-
-    let workload = build::workload(cluster, observed, &ports);
-    writer.apply(namespace, &workload.config_maps, &observed.config_maps).await?;
-    let applied = writer.apply(namespace, &workload.stateful_sets, &observed.stateful_sets).await?;
-    writer.apply(namespace, &workload.budgets, &observed.budgets).await?;
-
-    // StatefulSets are not pruned: a node's end is a decision of its own, not the absence of a line.
-    let owner = cluster.owner.uid.as_str();
-    let wanted: Vec<_> = services.iter().map(ResourceExt::name_any).collect();
-    writer.prune(namespace, owner, &observed.services, &wanted).await?;
-
-    let pending = |set: &&StatefulSet| workload.pending.contains(&set.name_any());
-    let kept = observed.stateful_sets.iter().filter(pending).cloned();
-    let sets: Vec<_> = applied.into_iter().chain(kept).collect();
-    if let Some(restart) = restart::next(&sets, &observed.pods) {
-        tracing::info!(
-            cluster = cluster.name,
-            pod = restart.pod,
-            "restarting a pod to take its new template"
-        );
-        writer.delete::<Pod>(namespace, &restart.pod, restart.uid).await?;
-    }
-    Ok(CarriedOut { sets, ports, pending: workload.pending })
 }
 
 /// The spec cannot be carried out: what runs goes on.

@@ -1,15 +1,22 @@
-//! Reconciling a `KafkaCluster`: observe, validate, build, apply, restart, status.
+//! Reconciling a `KafkaCluster`: observe, validate, build, ask, plan (restart, leave, quorum), apply, status.
 //!
-//! [`observe`], [`apply`] and [`controller`] talk to the API server. All else is a function of what was observed.
+//! [`observe`], [`apply`], [`carry_out`] and [`controller`] talk to the API server, [`answers`] and [`carry_out`] to the brokers. All else is a
+//! function of what was observed and answered.
 
 pub mod acceptance;
+pub mod answers;
 pub mod apply;
 pub mod build;
+pub mod carry_out;
 pub mod controller;
 pub mod identity;
+pub mod leave;
 pub mod names;
 pub mod observe;
+pub mod overrides;
 pub mod quantity;
+pub mod quorum;
 pub mod restart;
 pub mod status;
 pub mod validate;
+pub mod warnings;

@@ -14,12 +14,16 @@ pub const POOL: &str = "ottla.dev/pool";
 pub const NODE: &str = "ottla.dev/node-id";
 /// Label on pods that clients may be sent to.
 pub const BROKER: &str = "ottla.dev/broker";
+/// Label on pods that vote or are to vote.
+pub const CONTROLLER: &str = "ottla.dev/controller";
 /// Annotation of a claim: Kafka's cluster id.
 pub const CLUSTER_ID: &str = "ottla.dev/cluster-id";
 /// Annotation of a claim: the log directory's id.
 pub const DIRECTORY_ID: &str = "ottla.dev/directory-id";
 /// Annotation of a claim: the directory was formatted once, and is never formatted again.
 pub const FORMATTED: &str = "ottla.dev/formatted";
+/// Annotation of a claim: the node is among those that the quorum began with.
+pub const FIRST_VOTER: &str = "ottla.dev/first-voter";
 /// Annotation of a claim: id of the volume in the pool.
 pub const VOLUME: &str = "ottla.dev/volume-id";
 /// Annotation of StatefulSet and pod: digest of what the pod was rendered to.
@@ -77,7 +81,7 @@ pub fn any_cluster_selector() -> String {
     format!("{CLUSTER},app.kubernetes.io/managed-by={FIELD_MANAGER}")
 }
 
-/// A node's StatefulSet, Service, ConfigMap and budget.
+/// A node's StatefulSet, Service and ConfigMap.
 pub fn node(cluster: &str, pool: &str, node: NodeId) -> String {
     format!("{cluster}-{pool}-{node}")
 }
@@ -112,6 +116,16 @@ pub fn service_host(service: &str, namespace: &str) -> String {
     format!("{service}.{namespace}.svc")
 }
 
+/// Where a node with the role controller is reached as one.
+pub fn voter_address(node_name: &str, namespace: &str) -> String {
+    format!("{}:{CONTROLLER_PORT}", service_host(node_name, namespace))
+}
+
+/// Where a broker is reached by the others, and by the operator.
+pub fn replication_address(service: &str, namespace: &str) -> String {
+    format!("{}:{REPLICATION_PORT}", service_host(service, namespace))
+}
+
 /// Kafka's name of a listener.
 pub fn kafka_listener(name: &str) -> String {
     name.to_ascii_uppercase()
@@ -119,6 +133,9 @@ pub fn kafka_listener(name: &str) -> String {
 
 /// Variable of the pod: what clients are told, with the address of the machine.
 pub const ADVERTISED_LISTENERS: &str = "KAFKA_ADVERTISED_LISTENERS";
+
+/// Variable of the pod: the rack, from the pod's own label.
+pub const RACK: &str = "KAFKA_BROKER_RACK";
 
 /// Where a volume is mounted.
 pub fn mount_path(volume: i32) -> String {

@@ -2,71 +2,136 @@
 
 use super::{
     build::service::NodePorts,
+    carry_out::Outcome as Done,
+    identity::NodeId,
     names,
     observe::{Observed, StorageClasses},
-    restart,
+    quorum, restart,
     validate::{Node, ValidatedCluster},
 };
 use crate::crd::{
     KafkaClusterStatus,
-    cluster::{Listener, ListenerStatus, ListenerType},
+    cluster::{Listener, ListenerStatus, ListenerType, NodeStatus},
     conditions::{Outcome, State},
 };
-use k8s_openapi::api::{
-    apps::v1::StatefulSet,
-    core::v1::{ContainerStatus, PersistentVolumeClaim, Pod},
-};
+use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
+use std::collections::BTreeSet;
 
 /// The whole status but for the conditions' times, which follow from the outcome.
-pub fn fold(
-    cluster: &ValidatedCluster,
-    observed: &Observed,
-    sets: &[StatefulSet],
-    ports: &NodePorts,
-    pending: &[String],
-) -> (KafkaClusterStatus, Outcome) {
+pub fn fold(cluster: &ValidatedCluster, observed: &Observed, done: &Done) -> (KafkaClusterStatus, Outcome) {
+    let mut warnings = cluster.warnings.clone();
+    warnings.extend(rack_warning(cluster, &observed.pods));
     let status = KafkaClusterStatus {
         observed_generation: None,
         conditions: Vec::new(),
         cluster_id: Some(cluster.cluster_id.to_string()),
         node_ids: cluster.nodes.iter().map(|n| n.id.0).collect(),
-        listeners: cluster.listeners.iter().map(|l| listener(cluster, l, observed, ports)).collect(),
+        nodes: nodes(cluster, observed, done),
+        voters: done
+            .voters
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
+        warnings,
+        listeners: cluster.listeners.iter().map(|l| listener(cluster, l, observed, &done.ports)).collect(),
     };
-    (status, outcome(cluster, observed, sets, pending))
+    (status, outcome(cluster, observed, done))
 }
 
-fn outcome(
-    cluster: &ValidatedCluster,
-    observed: &Observed,
-    sets: &[StatefulSet],
-    pending: &[String],
-) -> Outcome {
+/// Those asked for and those on their way out, by id.
+fn nodes(cluster: &ValidatedCluster, observed: &Observed, done: &Done) -> Vec<NodeStatus> {
+    let status = |id: NodeId, name: &str, pool: &str, pending: Option<&String>| {
+        let pod = observed.pods.iter().find(|p| p.name_any() == names::pod(name));
+        NodeStatus {
+            id: id.0,
+            name: name.to_owned(),
+            pool: pool.to_owned(),
+            ready: pod.is_some_and(restart::is_ready),
+            rack: pod.and_then(|p| rack(cluster, p)),
+            pending: pending.cloned(),
+        }
+    };
+    let asked = cluster.nodes.iter().map(|n| status(n.id, &n.name, &n.pool, done.restart.pending.get(&n.id)));
+    let held = done.leaving.iter().filter_map(|n| Some((n, done.leave.held.get(&n.id)?)));
+    let leaving = held.map(|(n, why)| status(n.id, &n.name, &n.pool, Some(why)));
+    let mut all: Vec<_> = asked.chain(leaving).collect();
+    all.sort_by_key(|n| n.id);
+    all
+}
+
+/// The rack that a broker's pod takes from its label.
+fn rack(cluster: &ValidatedCluster, pod: &Pod) -> Option<String> {
+    let label = cluster.rack?.as_str();
+    pod.labels().get(label).filter(|_| pod.labels().contains_key(names::BROKER)).cloned()
+}
+
+fn rack_warning(cluster: &ValidatedCluster, pods: &[Pod]) -> Option<String> {
+    let label = cluster.rack?.as_str();
+    let is_placed = |p: &&Pod| p.spec.as_ref().is_some_and(|s| s.node_name.is_some());
+    let mut brokers = pods.iter().filter(|p| p.labels().contains_key(names::BROKER)).filter(is_placed);
+    let pod = brokers.find(|p| !p.labels().contains_key(label))?;
+    Some(format!(
+        "spec.rack: pod {} has no label {label}, its broker no rack: its machine has none, or Kubernetes is older than 1.35",
+        pod.name_any()
+    ))
+}
+
+fn outcome(cluster: &ValidatedCluster, observed: &Observed, done: &Done) -> Outcome {
     let classes = observed.storage_classes.as_ref();
     let claims = cluster.nodes.iter().find_map(|node| claim_problem(node, &observed.claims, classes));
     if let Some(problem) = claims {
         return problem;
     }
-    let pods = cluster.nodes.iter().find_map(|node| pod_problem(node, &observed.pods));
-    if let Some(problem) = pods {
+    let mut problems = cluster.nodes.iter().filter_map(|node| pod_problem(node, &observed.pods));
+    if let Some(mut problem) = problems.next() {
+        let others = problems.count();
+        if others > 0 {
+            problem.message = format!("{}; {others} others are not ready", problem.message);
+        }
         return problem;
     }
-    let current = |set: &StatefulSet| {
-        let pod = observed.pods.iter().find(|p| p.name_any() == names::pod(&set.name_any()));
-        pod.is_some_and(|p| p.annotations().get(names::TEMPLATE) == set.annotations().get(names::TEMPLATE))
-    };
-    if let Some(behind) = sets.iter().find(|set| !current(set)) {
-        let message = format!("node {} restarts to take its new configuration", behind.name_any());
-        return Outcome { reason: "Restarting", message, state: State::ReadyProgressing };
+    if let Some((id, why)) = done.leave.held.iter().find(|(id, _)| done.leave.blocked.contains(id)) {
+        return blocked(done, *id, why);
     }
-    match pending {
+    if let Some(quorum::Plan::Waits(why)) = &done.quorum {
+        return progressing("QuorumChanging", format!("the controllers that vote are to change: {why}"));
+    }
+    if let Some(quorum::Plan::Step(step)) = &done.quorum {
+        let what = match step {
+            quorum::Step::Add { id, .. } => format!("controller {id} votes from now on"),
+            quorum::Step::Remove { id, .. } => format!("controller {id} votes no more"),
+        };
+        return progressing("QuorumChanging", what);
+    }
+    if let Some((id, why)) = done.leave.held.iter().next() {
+        return progressing("ScalingDown", format!("node {id} {why}"));
+    }
+    let pending = |id: &NodeId, why: &String| format!("node {id} {why}");
+    let all: Vec<_> = done.restart.pending.iter().map(|(id, why)| pending(id, why)).collect();
+    if done.restart.is_asked {
+        return progressing("Restarting", all.join("; "));
+    }
+    match all.as_slice() {
         [] => Outcome::ready("all nodes serve"),
-        nodes => Outcome::ready(format!(
-            "all nodes serve; this release of the operator renders {} differently, which waits for a change of the spec or of the annotation {}",
-            nodes.join(", "),
-            names::RESTART
-        )),
+        _ => Outcome::ready(format!("all nodes serve; {}", all.join("; "))),
     }
+}
+
+/// What serves goes on serving meanwhile.
+fn progressing(reason: &'static str, message: String) -> Outcome {
+    Outcome { reason, message, state: State::ReadyProgressing }
+}
+
+fn blocked(done: &Done, id: NodeId, why: &str) -> Outcome {
+    let pool = done.leaving.iter().find(|n| n.id == id).map(|n| n.pool.as_str()).unwrap_or_default();
+    let message = format!(
+        "spec.nodePools[{pool}].replicas: node {id} {why}; the operator moves no replicas yet: move them with kafka-reassign-partitions, or ask for as many nodes as before"
+    );
+    Outcome::degraded("ScaleDownBlocked", message, true)
 }
 
 fn claim_problem(
@@ -196,7 +261,8 @@ fn listener(
         }
         ListenerType::Nodeport => told(cluster, listener, ports).or_else(|| {
             let port = ports.bootstrap(&cluster.name, &listener.name)?;
-            let host = observed.pods.iter().find_map(|p| p.status.as_ref()?.host_ip.clone())?;
+            let mut brokers = observed.pods.iter().filter(|p| p.labels().contains_key(names::BROKER));
+            let host = brokers.find_map(|p| p.status.as_ref()?.host_ip.clone())?;
             let host = if host.contains(':') { format!("[{host}]") } else { host };
             Some(format!("{host}:{port}"))
         }),
@@ -207,8 +273,7 @@ fn listener(
 /// Where hosts are overridden, the nodes' own addresses: clients must reach those in any case, the bootstrap Service perhaps not.
 fn told(cluster: &ValidatedCluster, listener: &Listener, ports: &NodePorts) -> Option<String> {
     let addresses: Vec<_> = cluster
-        .nodes
-        .iter()
+        .brokers()
         .filter_map(|node| {
             let told = ValidatedCluster::advertised(listener, node.id)?;
             let port = told.port.or_else(|| ports.node(&node.name, &listener.name))?;

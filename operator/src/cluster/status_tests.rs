@@ -1,6 +1,9 @@
 use super::*;
 use crate::{
-    cluster::build::{foundation, workload},
+    cluster::{
+        build::{foundation, workload},
+        leave,
+    },
     fixtures::{cluster, validated},
 };
 use serde_json::{Value, json};
@@ -14,30 +17,39 @@ fn ports() -> NodePorts {
 }
 
 /// What is there: the claim in `phase`, and a pod with `status` that has the set's template, or another one.
-fn observed(
-    cluster: &ValidatedCluster,
-    phase: &str,
-    status: Option<Value>,
-    current: bool,
-) -> (Observed, Vec<StatefulSet>) {
-    let sets = workload(cluster, &Observed::default(), &ports()).stateful_sets;
+fn observed(cluster: &ValidatedCluster, phase: &str, status: Option<Value>, current: bool) -> Observed {
+    let workload = workload(cluster, &Observed::default(), &ports());
+    let sets: Vec<_> = workload.nodes.into_iter().map(|n| n.stateful_set).collect();
     let mut claims = foundation(cluster).claims;
     claims[0].status = Some(serde_json::from_value(json!({"phase": phase})).unwrap());
     let template = if current { sets[0].annotations()[names::TEMPLATE].clone() } else { "before".to_owned() };
     let pods = status.map(|status| {
         serde_json::from_value(json!({
-            "metadata": {"name": "demo-main-0-0", "annotations": {names::TEMPLATE: template}}, "status": status
+            "metadata": {"name": "demo-main-0-0", "labels": {names::BROKER: "true"}, "annotations": {names::TEMPLATE: template}}, "status": status
         }))
         .unwrap()
     });
     let classes = StorageClasses { names: BTreeSet::from(["standard".to_owned()]), has_default: true };
-    let observed = Observed {
+    Observed {
         claims,
         pods: pods.into_iter().collect(),
         storage_classes: Some(classes),
+        stateful_sets: sets,
         ..Observed::default()
-    };
-    (observed, sets)
+    }
+}
+
+/// A pass that had nothing to ask the brokers.
+fn done(cluster: &ValidatedCluster, observed: &Observed) -> Done {
+    let workload = workload(cluster, observed, &ports());
+    Done {
+        ports: ports(),
+        restart: restart::plan(cluster, &workload, observed, &Default::default()),
+        leaving: Vec::new(),
+        leave: leave::Plan::default(),
+        quorum: None,
+        voters: None,
+    }
 }
 
 fn ready() -> Value {
@@ -51,8 +63,8 @@ fn folded(
     current: bool,
 ) -> (KafkaClusterStatus, Outcome) {
     let cluster = validated(&cluster(change), &Observed::default()).unwrap();
-    let (observed, sets) = observed(&cluster, phase, status, current);
-    fold(&cluster, &observed, &sets, &ports(), &[])
+    let observed = observed(&cluster, phase, status, current);
+    fold(&cluster, &observed, &done(&cluster, &observed))
 }
 
 #[test]
@@ -96,9 +108,10 @@ fn a_class_that_does_not_exist_is_named() {
 #[test]
 fn no_default_class_is_said() {
     let cluster = validated(&cluster(|_| {}), &Observed::default()).unwrap();
-    let (mut observed, sets) = observed(&cluster, "Pending", None, true);
+    let mut observed = observed(&cluster, "Pending", None, true);
     observed.storage_classes = Some(StorageClasses::default());
-    assert_eq!(fold(&cluster, &observed, &sets, &ports(), &[]).1.reason, "NoDefaultStorageClass");
+    let done = done(&cluster, &observed);
+    assert_eq!(fold(&cluster, &observed, &done).1.reason, "NoDefaultStorageClass");
 }
 
 #[test]
@@ -138,6 +151,91 @@ fn the_scheduler_is_quoted() {
 fn a_pod_with_an_old_template_serves_until_it_restarts() {
     let (_, outcome) = folded(|_| {}, "Bound", Some(ready()), false);
     assert_eq!((outcome.reason, outcome.state), ("Restarting", State::ReadyProgressing));
+}
+
+/// One node that serves, after `change` of what the pass did.
+fn after(change: impl FnOnce(&mut Done)) -> (KafkaClusterStatus, Outcome) {
+    let cluster = validated(&cluster(|s| s["rack"] = json!({})), &Observed::default()).unwrap();
+    let observed = observed(&cluster, "Bound", Some(ready()), true);
+    let mut done = done(&cluster, &observed);
+    change(&mut done);
+    fold(&cluster, &observed, &done)
+}
+
+fn leaving(done: &mut Done, why: &str) {
+    let id = NodeId(3);
+    done.leaving = vec![leave::Leaving {
+        id,
+        pool: "main".into(),
+        name: "demo-main-3".into(),
+        is_broker: true,
+        set: None,
+        has_pod: true,
+    }];
+    done.leave.held.insert(id, why.to_owned());
+}
+
+#[test]
+fn a_broker_that_cannot_leave_is_told_by_the_field_and_goes_on() {
+    let (status, outcome) = after(|done| {
+        leaving(done, "cannot leave: 2 partitions have replicas on it, orders-0 among them");
+        done.leave.blocked.insert(NodeId(3));
+    });
+    assert_eq!((outcome.reason, outcome.state), ("ScaleDownBlocked", State::ReadyDegraded));
+    assert!(
+        outcome.message.starts_with("spec.nodePools[main].replicas: node 3 cannot leave"),
+        "{}",
+        outcome.message
+    );
+    let nodes: Vec<_> = status.nodes.iter().map(|n| (n.id, n.pending.is_some())).collect();
+    assert_eq!(nodes, [(0, false), (3, true)]);
+    assert_eq!(status.node_ids, [0]);
+}
+
+#[test]
+fn a_node_on_its_way_out_and_voters_that_change_are_progress() {
+    let (_, outcome) = after(|done| leaving(done, "leaves"));
+    assert_eq!((outcome.reason, outcome.state), ("ScalingDown", State::ReadyProgressing));
+    let (status, outcome) = after(|done| {
+        done.quorum =
+            Some(quorum::Plan::Waits("controller 1 has not caught up with the metadata yet".into()));
+        done.voters = Some(vec![2, 0]);
+    });
+    assert_eq!((outcome.reason, outcome.state), ("QuorumChanging", State::ReadyProgressing));
+    assert!(outcome.message.contains("controller 1"));
+    assert_eq!(status.voters, [0, 2]);
+}
+
+#[test]
+fn several_that_are_not_ready_are_counted() {
+    let three = |s: &mut Value| s["nodePools"][0]["replicas"] = json!(3);
+    let (status, outcome) = folded(three, "Bound", Some(ready()), true);
+    assert_eq!(outcome.state, State::Progressing);
+    assert!(outcome.message.ends_with("; 1 others are not ready"), "{}", outcome.message);
+    assert_eq!(status.nodes.iter().map(|n| n.ready).collect::<Vec<_>>(), [true, false, false]);
+}
+
+#[test]
+fn what_is_not_advisable_is_said() {
+    let warnings = |change: &dyn Fn(&mut Value)| folded(change, "Bound", Some(ready()), true).0.warnings;
+    let replicas = |n: i32| move |s: &mut Value| s["nodePools"][0]["replicas"] = json!(n);
+    assert_eq!(warnings(&replicas(1)).len(), 0);
+    assert!(warnings(&replicas(2))[0].contains("2 controllers survive the loss of 0, as 1 do"));
+    assert_eq!(warnings(&replicas(3)).len(), 0);
+    assert_eq!(warnings(&replicas(10)).len(), 2);
+}
+
+#[test]
+fn a_pod_without_the_label_of_its_rack_is_named() {
+    let cluster = validated(&cluster(|s| s["rack"] = json!({})), &Observed::default()).unwrap();
+    let mut observed = observed(&cluster, "Bound", Some(ready()), true);
+    observed.pods[0].spec =
+        Some(serde_json::from_value(json!({"nodeName": "machine", "containers": []})).unwrap());
+    let (status, _) = fold(&cluster, &observed, &done(&cluster, &observed));
+    assert!(status.warnings[0].starts_with("spec.rack: pod demo-main-0-0"), "{:?}", status.warnings);
+    observed.pods[0].labels_mut().insert("topology.kubernetes.io/zone".into(), "a".into());
+    let (status, _) = fold(&cluster, &observed, &done(&cluster, &observed));
+    assert_eq!((status.warnings.len(), status.nodes[0].rack.as_deref()), (0, Some("a")));
 }
 
 #[test]

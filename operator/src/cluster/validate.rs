@@ -5,12 +5,12 @@ use super::{
     identity::{self, Directory, Identity, IdentityError, NodeId},
     names,
     observe::Observed,
-    quantity,
+    overrides, quantity, warnings,
 };
 use crate::{
     crd::{
         DeletionPolicy, KafkaCluster, OPERATOR_OWNED_KEYS,
-        cluster::{Advertised, Listener, NodePool, Resources, Role, Volume},
+        cluster::{Advertised, Listener, NodePool, Resources, Role, TopologyKey, Volume},
     },
     ids::Uuid,
 };
@@ -34,16 +34,20 @@ pub struct ValidatedCluster {
     pub cluster_id: Uuid,
     /// Nodes, by id.
     pub nodes: Vec<Node>,
+    /// `id@host:port:directory-id` of those that the quorum begins with, joined by commas.
+    pub first_voters: String,
     /// As in the spec.
     pub listeners: Vec<Listener>,
     /// `spec.config`, rendered.
     pub config: BTreeMap<String, String>,
+    /// The label that a broker's rack is taken from.
+    pub rack: Option<TopologyKey>,
     /// Image of the broker.
     pub image: String,
     /// The user chose the image: it may be of another release than the operator.
     pub image_is_chosen: bool,
-    /// Digest of what was asked for, leaving out what the operator's release decides.
-    pub request: String,
+    /// What works and is not advisable.
+    pub warnings: Vec<String>,
 }
 
 /// One node.
@@ -65,6 +69,10 @@ pub struct Node {
     pub resources: Option<Resources>,
     /// Merged into the pod template.
     pub overrides: Option<PodTemplateSpec>,
+    /// Among those that the quorum begins with.
+    pub first_voter: bool,
+    /// Digest of what was asked for this node, leaving out what the operator's release decides and how many others there are.
+    pub request: String,
 }
 
 /// A volume of a node.
@@ -125,7 +133,7 @@ pub fn validate(
     }
     let config = config(cluster)?;
     listeners(&cluster.spec.listeners)?;
-    let mut identity = identity::assign(cluster, &observed.claims, fresh)?;
+    let mut identity = identity::assign(cluster, &observed.claims, &observed.stateful_sets, fresh)?;
     identity.note_formatted(&observed.pods);
     let nodes = nodes(cluster, &identity, &observed.claims)?;
     let chooses = |node: &Node| node.container().is_some_and(|c| c.image.is_some());
@@ -135,13 +143,24 @@ pub fn validate(
         namespace: cluster.namespace().unwrap_or_default(),
         owner: cluster.controller_owner_ref(&()).ok_or_else(|| spec("metadata.uid", "is missing"))?,
         cluster_id: identity.cluster_id,
+        first_voters: first_voters(cluster, &identity),
+        warnings: warnings::of(&nodes),
         nodes,
         listeners: cluster.spec.listeners.clone(),
         config,
+        rack: cluster.spec.rack.as_ref().map(|r| r.topology_key),
         image_is_chosen,
         image: cluster.spec.image.clone().unwrap_or_else(|| default_image.to_owned()),
-        request: request(cluster),
     })
+}
+
+fn first_voters(cluster: &KafkaCluster, identity: &Identity) -> String {
+    let namespace = cluster.namespace().unwrap_or_default();
+    let voters = identity.first_voters.iter().map(|voter| {
+        let name = names::node(&cluster.name_any(), &voter.pool, voter.id);
+        format!("{}@{}:{}", voter.id, names::voter_address(&name, &namespace), voter.directory)
+    });
+    voters.collect::<Vec<_>>().join(",")
 }
 
 fn spec(field: impl Into<String>, reason: impl Into<String>) -> Invalid {
@@ -212,7 +231,9 @@ fn nodes(
                 roles: pool.roles.clone(),
                 deletion_policy: pool.storage.deletion_policy,
                 resources: pool.resources.clone(),
-                overrides: overrides(pool)?,
+                overrides: overrides::parse(pool)?,
+                first_voter: identity.first_voters.iter().any(|v| v.id == id),
+                request: request(cluster, pool),
                 name,
             })
         })
@@ -241,69 +262,23 @@ fn size(
     })
 }
 
-/// The overrides as a pod template; a field that Kubernetes does not know is refused, not dropped.
-fn overrides(pool: &NodePool) -> Result<Option<PodTemplateSpec>, Invalid> {
-    let Some(value) = &pool.pod_overrides else { return Ok(None) };
-    let field = |path: &str| format!("spec.nodePools[{}].podOverrides{path}", pool.name);
-    let mut value = value.clone();
-    default_container_name(&mut value);
-    let template: PodTemplateSpec =
-        serde_json::from_value(value.clone()).map_err(|e| spec(field(""), e.to_string()))?;
-    let understood = serde_json::to_value(&template).map_err(|e| spec(field(""), e.to_string()))?;
-    match lost(&value, &understood) {
-        Some(path) => Err(spec(field(&path), "is not a field of a pod template")),
-        None => Ok(Some(template)),
-    }
-}
-
-/// `spec.containers` is required in the type and optional in an override.
-fn default_container_name(template: &mut serde_json::Value) {
-    if let Some(spec) = template.get_mut("spec").and_then(serde_json::Value::as_object_mut) {
-        spec.entry("containers").or_insert_with(|| serde_json::json!([]));
-    }
-}
-
-/// The first path of `given` that is not in `understood`.
-fn lost(given: &serde_json::Value, understood: &serde_json::Value) -> Option<String> {
-    use serde_json::Value::{Array, Null, Object};
-    match (given, understood) {
-        (Object(given), Object(understood)) => {
-            given.iter().filter(|(_, v)| **v != Null).find_map(|(key, value)| {
-                let inner = match understood.get(key) {
-                    None => String::new(),
-                    Some(other) => lost(value, other)?,
-                };
-                Some(format!(".{key}{inner}"))
-            })
-        }
-        (Array(given), Array(understood)) => {
-            given.iter().zip(understood).enumerate().find_map(|(index, (value, other))| {
-                lost(value, other).map(|inner| format!("[{index}]{inner}"))
-            })
-        }
-        _ => None,
-    }
-}
-
-/// Digest of what the user asked for. An operator of another release that renders the same request differently restarts nothing.
-fn request(cluster: &KafkaCluster) -> String {
-    let pools: Vec<_> = cluster
-        .spec
-        .node_pools
-        .iter()
-        .map(|p| {
-            let volumes: Vec<_> = p.storage.volumes.iter().map(|v| v.id).collect();
-            serde_json::json!([p.name, p.roles, p.resources, p.pod_overrides, volumes])
-        })
-        .collect();
+/// Digest of what the user asked for a node of `pool`. An operator of another release that renders the same request differently restarts nothing;
+/// nor do other pools, or more nodes.
+fn request(cluster: &KafkaCluster, pool: &NodePool) -> String {
+    let volumes: Vec<_> = pool.storage.volumes.iter().map(|v| v.id).collect();
+    let pool = serde_json::json!([pool.name, pool.roles, pool.resources, pool.pod_overrides, volumes]);
     let restart = cluster.annotations().get(names::RESTART);
-    digest(&serde_json::json!([
-        pools,
-        cluster.spec.listeners,
-        cluster.spec.config,
-        cluster.spec.image,
-        restart
-    ]))
+    let spec = &cluster.spec;
+    let mut asked = vec![
+        serde_json::json!([pool]),
+        serde_json::json!(spec.listeners),
+        serde_json::json!(spec.config),
+        serde_json::json!(spec.image),
+        serde_json::json!(restart),
+    ];
+    // Last, and only where it is: without it the digest is that of the releases that did not know it.
+    asked.extend(spec.rack.as_ref().map(|rack| serde_json::json!(rack)));
+    digest(&serde_json::Value::Array(asked))
 }
 
 /// FNV-1a over the canonical JSON (keys in order), in hexadecimal: stable over releases, not meant against forgery.
@@ -315,6 +290,16 @@ pub fn digest(value: &serde_json::Value) -> String {
 }
 
 impl Node {
+    /// Holds partitions.
+    pub fn is_broker(&self) -> bool {
+        self.roles.contains(&Role::Broker)
+    }
+
+    /// Votes, or is to vote.
+    pub fn is_controller(&self) -> bool {
+        self.roles.contains(&Role::Controller)
+    }
+
     /// What the overrides say about the container that serves.
     pub fn container(&self) -> Option<&Container> {
         let containers = &self.overrides.as_ref()?.spec.as_ref()?.containers;
@@ -328,9 +313,14 @@ impl ValidatedCluster {
         listener.advertised.iter().find(|a| a.node == node.0)
     }
 
-    /// Those that vote.
+    /// Those that vote or are to vote.
     pub fn controllers(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.iter().filter(|n| n.roles.contains(&Role::Controller))
+        self.nodes.iter().filter(|n| n.is_controller())
+    }
+
+    /// Those that hold partitions.
+    pub fn brokers(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|n| n.is_broker())
     }
 }
 

@@ -158,7 +158,7 @@ fn fields_are_named() {
 #[test]
 fn the_request_is_what_was_asked_for_and_no_more() {
     let request = |change: &dyn Fn(&mut serde_json::Value)| {
-        validated(&cluster(change), &Observed::default()).unwrap().request
+        validated(&cluster(change), &Observed::default()).unwrap().nodes[0].request.clone()
     };
     let same = request(&|_| {});
     assert_eq!(same, request(&|s| s["nodePools"][0]["storage"]["volumes"][0]["size"] = json!("6Gi")));
@@ -167,5 +167,83 @@ fn the_request_is_what_was_asked_for_and_no_more() {
     assert_ne!(same, request(&|s| s["image"] = json!("other")));
     let mut restarted = cluster(|_| {});
     restarted.annotations_mut().insert(names::RESTART.into(), "2026-01-01".into());
-    assert_ne!(same, validated(&restarted, &Observed::default()).unwrap().request);
+    assert_ne!(same, validated(&restarted, &Observed::default()).unwrap().nodes[0].request);
+    assert_eq!(same, request(&|s| s["nodePools"][0]["replicas"] = json!(3)), "how many others there are");
+    assert_ne!(same, request(&|s| s["rack"] = json!({})));
+    assert_eq!(same, "4160979b50b8b990", "as the releases before had it, else they all restart");
+}
+
+/// Of node ids by pool.
+fn pools(found: &ValidatedCluster) -> Vec<(i32, &str)> {
+    found.nodes.iter().map(|n| (n.id.0, n.pool.as_str())).collect()
+}
+
+fn two_pools(first: i32, second: i32) -> crate::crd::KafkaCluster {
+    cluster(|s| {
+        let mut other = s["nodePools"][0].clone();
+        s["nodePools"][0]["replicas"] = json!(first);
+        other["name"] = json!("other");
+        other["roles"] = json!(["broker"]);
+        other["replicas"] = json!(second);
+        s["nodePools"].as_array_mut().unwrap().push(other);
+    })
+}
+
+#[test]
+fn ids_are_the_lowest_free_over_all_pools_and_stay_with_their_pool() {
+    let mut observed = Observed::default();
+    let first = validated(&two_pools(2, 1), &observed).unwrap();
+    assert_eq!(pools(&first), [(0, "main"), (1, "main"), (2, "other")]);
+    observed.claims = claims(&two_pools(2, 1));
+    let more = validated(&two_pools(3, 2), &observed).unwrap();
+    assert_eq!(pools(&more), [(0, "main"), (1, "main"), (2, "other"), (3, "main"), (4, "other")]);
+    let fewer = validated(&two_pools(1, 1), &observed).unwrap();
+    assert_eq!(pools(&fewer), [(0, "main"), (2, "other")], "the highest go, and their claims keep their ids");
+    let again = validated(&two_pools(2, 2), &observed).unwrap();
+    assert_eq!(pools(&again), [(0, "main"), (1, "main"), (2, "other"), (3, "other")]);
+}
+
+#[test]
+fn a_node_whose_claim_is_lost_keeps_its_id_while_its_set_is_there() {
+    let three = cluster(|s| s["nodePools"][0]["replicas"] = json!(3));
+    let made = validated(&three, &Observed::default()).unwrap();
+    let made = crate::cluster::build::workload(&made, &Observed::default(), &Default::default());
+    let mut observed = Observed { claims: claims(&two_pools(3, 1)), ..Observed::default() };
+    observed.stateful_sets = made.nodes.into_iter().map(|n| n.stateful_set).collect();
+    observed.claims.retain(|c| c.name_any() != "data-0-demo-main-1");
+    let found = validated(&two_pools(3, 2), &observed).unwrap();
+    assert_eq!(pools(&found), [(0, "main"), (1, "main"), (2, "main"), (3, "other"), (4, "other")]);
+    assert!(
+        !found.nodes[1].first_voter,
+        "its disk is another one, and votes only when the others have let it in"
+    );
+    assert!(found.nodes[0].first_voter && found.nodes[2].first_voter);
+}
+
+#[test]
+fn the_first_voters_are_settled_with_the_first_pod() {
+    let voters = |found: &ValidatedCluster| found.first_voters.split(',').count();
+    let sized = |n: i32| cluster(move |s| s["nodePools"][0]["replicas"] = json!(n));
+    let mut observed = Observed { claims: claims(&sized(3)), ..Observed::default() };
+    assert_eq!(voters(&validated(&sized(5), &observed).unwrap()), 5, "no pod was there yet");
+    observed.claims[2].metadata.annotations.as_mut().unwrap().insert(names::FORMATTED.into(), "true".into());
+    let five = validated(&sized(5), &observed).unwrap();
+    assert_eq!(voters(&five), 3);
+    assert_eq!(
+        five.nodes.iter().map(|n| n.first_voter).collect::<Vec<_>>(),
+        [true, true, true, false, false]
+    );
+    let one = validated(&sized(1), &observed).unwrap();
+    assert_eq!((one.nodes.len(), voters(&one)), (1, 3), "who has not formatted yet writes the same list");
+}
+
+#[test]
+fn the_node_of_an_earlier_release_is_the_first_voter() {
+    let mut kept = claims(&cluster(|_| {}));
+    let annotations = kept[0].metadata.annotations.as_mut().unwrap();
+    annotations.remove(names::FIRST_VOTER);
+    annotations.insert(names::FORMATTED.into(), "true".into());
+    let three = cluster(|s| s["nodePools"][0]["replicas"] = json!(3));
+    let found = validated(&three, &Observed { claims: kept, ..Observed::default() }).unwrap();
+    assert_eq!(found.nodes.iter().map(|n| n.first_voter).collect::<Vec<_>>(), [true, false, false]);
 }

@@ -40,21 +40,53 @@ fn a_plain_cluster_passes_and_may_be_applied_again() {
     assert_eq!(judge::<KafkaCluster>(&plain, Some(&plain)), Vec::<String>::new());
 }
 
+/// A second pool, with these roles and replicas.
+fn with_pool(roles: &Value, replicas: i32) -> impl FnOnce(&mut Value) {
+    let roles = roles.clone();
+    move |s| {
+        let mut second = s["nodePools"][0].clone();
+        second["name"] = json!("second");
+        second["roles"] = roles;
+        second["replicas"] = json!(replicas);
+        s["nodePools"].as_array_mut().unwrap().push(second);
+    }
+}
+
 #[test]
-fn what_needs_replication_is_refused() {
-    refuses_new(
-        |s| s["nodePools"][0]["replicas"] = json!(3),
-        "spec.nodePools: exactly one pool with replicas 1",
-    );
-    refuses_new(|s| s["nodePools"][0]["roles"] = json!(["broker"]), "spec.nodePools[].roles");
-    refuses_new(
-        |s| {
-            let mut second = s["nodePools"][0].clone();
-            second["name"] = json!("second");
-            s["nodePools"].as_array_mut().unwrap().push(second);
-        },
-        "spec.nodePools: exactly one pool",
-    );
+fn any_number_of_nodes_and_pools_passes() {
+    for replicas in [2, 3, 100] {
+        let many = cluster_json(|s| s["nodePools"][0]["replicas"] = json!(replicas));
+        assert_eq!(judge::<KafkaCluster>(&many, Some(&cluster_json(|_| {}))), Vec::<String>::new());
+        assert_eq!(judge::<KafkaCluster>(&cluster_json(|_| {}), Some(&many)), Vec::<String>::new());
+    }
+    for roles in [json!(["broker"]), json!(["controller"]), json!(["controller", "broker"])] {
+        let two = cluster_json(with_pool(&roles, 3));
+        assert_eq!(judge::<KafkaCluster>(&two, Some(&cluster_json(|_| {}))), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn somebody_keeps_the_metadata_and_somebody_holds_partitions() {
+    refuses_new(|s| s["nodePools"][0]["roles"] = json!(["broker"]), "no pool with the role controller");
+    refuses_new(|s| s["nodePools"][0]["roles"] = json!(["controller"]), "no pool with the role broker");
+    refuses_new(|s| s["nodePools"][0]["replicas"] = json!(0), "no pool with the role controller");
+    let empty = |s: &mut Value| {
+        s["nodePools"][0]["roles"] = json!(["broker"]);
+        with_pool(&json!(["controller"]), 0)(s);
+    };
+    refuses_new(empty, "no pool with the role controller");
+}
+
+#[test]
+fn roles_stay_and_a_pool_goes_only_when_it_is_empty() {
+    refuses_change(|s| s["nodePools"][0]["roles"] = json!(["broker"]), "roles cannot be changed");
+    let plain = cluster_json(|_| {});
+    let full = cluster_json(with_pool(&json!(["broker"]), 1));
+    let found = judge::<KafkaCluster>(&plain, Some(&full));
+    assert!(found.iter().any(|m| m.contains("set its replicas to 0 first")), "{found:?}");
+    let emptied = cluster_json(with_pool(&json!(["broker"]), 0));
+    assert_eq!(judge::<KafkaCluster>(&emptied, Some(&full)), Vec::<String>::new());
+    assert_eq!(judge::<KafkaCluster>(&plain, Some(&emptied)), Vec::<String>::new());
 }
 
 #[test]

@@ -28,12 +28,12 @@ use std::collections::BTreeMap;
         .message("metadata.name: at most 28 lower case letters, digits and '-', starting with a letter: Services and volumes are named after it"),
 )]
 #[x_kube(
-    validation = Rule::new("self.nodePools.size() == 1 && self.nodePools.all(p, p.replicas == 1)")
-        .message("spec.nodePools: exactly one pool with replicas 1; more needs replication, which is not there yet"),
-    validation = Rule::new("self.nodePools.all(p, 'broker' in p.roles && 'controller' in p.roles)")
-        .message("spec.nodePools[].roles: a cluster of one node is broker and controller at once"),
-    validation = Rule::new("oldSelf.nodePools.all(o, self.nodePools.exists(p, p.name == o.name))")
-        .message("spec.nodePools[].name: a pool cannot be renamed or replaced, its nodes hold the data"),
+    validation = Rule::new("self.nodePools.exists(p, 'controller' in p.roles && p.replicas > 0)")
+        .message("spec.nodePools: no pool with the role controller has replicas; somebody has to keep the metadata"),
+    validation = Rule::new("self.nodePools.exists(p, 'broker' in p.roles && p.replicas > 0)")
+        .message("spec.nodePools: no pool with the role broker has replicas; somebody has to hold partitions"),
+    validation = Rule::new("oldSelf.nodePools.all(o, o.replicas == 0 || self.nodePools.exists(p, p.name == o.name))")
+        .message("spec.nodePools[].name: a pool cannot be renamed or replaced, its nodes hold the data; set its replicas to 0 first"),
     validation = Rule::new("self.listeners.all(l, self.listeners.exists_one(o, o.port == l.port))")
         .message("spec.listeners[].port: two listeners have the same port"),
 )]
@@ -54,6 +54,10 @@ pub struct KafkaClusterSpec {
     #[schemars(schema_with = "super::cluster_config_schema")]
     pub config: ConfigMapping,
 
+    /// Tells each broker which zone it runs in, as `broker.rack`: replicas are spread over racks, consumers may read from their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rack: Option<Rack>,
+
     /// Image of the broker; the operator's own release when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
@@ -62,6 +66,37 @@ pub struct KafkaClusterSpec {
 
 fn is_empty(config: &ConfigMapping) -> bool {
     config.0.is_empty()
+}
+
+/// Where a broker's rack comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rack {
+    /// Label of the machine whose value is the rack. Kubernetes copies these two to the pods (from 1.35 on), and no others.
+    #[serde(default)]
+    pub topology_key: TopologyKey,
+}
+
+/// A label of machines that Kubernetes copies to their pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TopologyKey {
+    /// The zone.
+    #[default]
+    #[serde(rename = "topology.kubernetes.io/zone")]
+    Zone,
+    /// The region.
+    #[serde(rename = "topology.kubernetes.io/region")]
+    Region,
+}
+
+impl TopologyKey {
+    /// The label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Zone => "topology.kubernetes.io/zone",
+            Self::Region => "topology.kubernetes.io/region",
+        }
+    }
 }
 
 /// Nodes that are alike.
@@ -81,8 +116,9 @@ pub struct NodePool {
     )]
     pub roles: Vec<Role>,
 
-    /// Number of nodes.
-    #[schemars(range(min = 1, max = 1000))]
+    /// Number of nodes. Fewer take the highest ids away: a broker goes once no partition has a replica on it, a controller once it votes no
+    /// more.
+    #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
 
     /// Where the nodes keep their data.
@@ -310,10 +346,44 @@ pub struct KafkaClusterStatus {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub node_ids: Vec<i32>,
 
+    /// The nodes, those on their way out among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
+    pub nodes: Vec<NodeStatus>,
+
+    /// Ids of the controllers that vote, as last told by the active one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub voters: Vec<i32>,
+
+    /// What works and is not advisable.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+
     /// Where to connect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub listeners: Vec<ListenerStatus>,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    /// Kafka's `node.id`.
+    pub id: i32,
+    /// Name of its StatefulSet and Service.
+    pub name: String,
+    /// Its pool.
+    pub pool: String,
+    /// Its pod is ready.
+    pub ready: bool,
+    /// The rack that its pod was started with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rack: Option<String>,
+    /// What is still to be done to it, and why that waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<String>,
 }
 
 /// Where to connect.

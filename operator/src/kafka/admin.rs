@@ -3,7 +3,7 @@
 use super::{config_kind::ConfigKind, error::KafkaError, pool::Link};
 use ottla_client::CallError;
 use ottla_wire::{
-    ErrorCode, Str, Uuid,
+    ErrorCode, Request, Str, Uuid,
     messages::{
         CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
         IncrementalAlterConfigsRequest, MetadataRequest,
@@ -53,6 +53,14 @@ pub struct Admin(Link);
 impl Admin {
     pub(super) fn new(link: Link) -> Self {
         Self(link)
+    }
+
+    pub(super) async fn send<R: Request>(&self, request: &R) -> Result<R::Response, KafkaError> {
+        self.0.send(request).await
+    }
+
+    pub(super) async fn change<R: Request>(&self, request: &R) -> Result<R::Response, KafkaError> {
+        self.0.change(request).await
     }
 
     /// The topics among `names` that exist, with their configuration.

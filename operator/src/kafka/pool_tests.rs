@@ -1,11 +1,13 @@
 use super::*;
-use crate::kafka::ConfigKind;
+use crate::kafka::{ConfigKind, quorum::Endpoint};
 use ottla_client::testing::{broker, framed};
 use ottla_wire::{
     ApiKey, ErrorCode, Str,
     messages::{
-        DescribeConfigsResponse, MetadataResponse,
+        AddRaftVoterResponse, DescribeConfigsResponse, DescribeQuorumResponse, MetadataResponse,
+        RemoveRaftVoterResponse,
         describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult},
+        describe_quorum_response::{PartitionData, ReplicaState, TopicData},
         metadata_response::{MetadataResponsePartition, MetadataResponseTopic},
     },
 };
@@ -90,6 +92,62 @@ async fn a_description_is_what_exists_and_what_is_set_on_it() {
     assert_eq!((keys["retention.ms"], keys["preallocate"]), (ConfigKind::Long, ConfigKind::Boolean));
 }
 
+const ID: crate::ids::Uuid = crate::ids::Uuid::from_bytes([1; 16]);
+
+fn endpoint() -> Endpoint {
+    Endpoint { listener: "CONTROLLER".into(), host: "demo-main-1.shop.svc".into(), port: 9090 }
+}
+
+fn quorum() -> DescribeQuorumResponse {
+    let state = |id: i32| ReplicaState {
+        replica_id: id,
+        replica_directory_id: ID,
+        last_fetch_timestamp: 7,
+        last_caught_up_timestamp: 5,
+        ..ReplicaState::default()
+    };
+    let partition = PartitionData {
+        leader_id: 2,
+        current_voters: vec![state(1), state(2)],
+        observers: vec![state(3)],
+        ..PartitionData::default()
+    };
+    let topic = TopicData { partitions: vec![partition], ..TopicData::default() };
+    DescribeQuorumResponse { topics: vec![topic], ..DescribeQuorumResponse::default() }
+}
+
+#[tokio::test]
+async fn the_quorum_is_described_and_a_change_that_is_made_already_is_none() {
+    let (address, _) = broker(
+        2,
+        Arc::new(|key, version, id| {
+            let refused = |code: ErrorCode| code.code();
+            Some(match key {
+                ApiKey::DescribeQuorum => framed(&quorum(), key, version, id),
+                ApiKey::AddRaftVoter => {
+                    let error_code = refused(ErrorCode::DuplicateVoter);
+                    framed(&AddRaftVoterResponse { error_code, ..Default::default() }, key, version, id)
+                }
+                _ => {
+                    let error_code = refused(ErrorCode::VoterNotFound);
+                    framed(&RemoveRaftVoterResponse { error_code, ..Default::default() }, key, version, id)
+                }
+            })
+        }),
+    )
+    .await;
+    let admin = Pool::new(Leadership::always(), Arc::new(Metrics::default())).admin(&address);
+    let found = admin.quorum().await.unwrap();
+    assert_eq!(found.leader, Some(2));
+    assert_eq!(found.voters.iter().map(|v| v.id).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(
+        (found.observers[0].id, found.observers[0].caught_up_ms, found.observers[0].fetched_ms),
+        (3, 5, 7)
+    );
+    admin.add_voter(ID, 1, ID, &endpoint()).await.unwrap();
+    admin.remove_voter(ID, 1, ID).await.unwrap();
+}
+
 #[tokio::test]
 async fn without_the_lease_nothing_is_changed() {
     let (address, connections) = broker(4, Arc::new(|_, _, _| None)).await;
@@ -98,7 +156,10 @@ async fn without_the_lease_nothing_is_changed() {
         admin.create("a", None, None, &BTreeMap::new()).await,
         admin.add_partitions("a", 2).await,
         admin.alter_config("a", &[]).await,
-        admin.delete(crate::ids::Uuid::from_bytes([1; 16])).await,
+        admin.delete(ID).await,
+        admin.add_voter(ID, 1, ID, &endpoint()).await,
+        admin.remove_voter(ID, 1, ID).await,
+        admin.unregister(1).await,
     ];
     for result in results {
         assert!(matches!(result, Err(KafkaError::NotLeader)), "{result:?}");

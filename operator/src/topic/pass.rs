@@ -139,8 +139,8 @@ async fn reconcile(
     memory: &mut Memory,
     context: &Context,
 ) -> Result<bool, PassError> {
-    let host = names::service_host(&names::bootstrap(&input.key.name, "replication"), &input.key.namespace);
-    let admin = context.kafka.admin(&format!("{host}:{}", names::REPLICATION_PORT));
+    let service = names::bootstrap(&input.key.name, "replication");
+    let admin = context.kafka.admin(&names::replication_address(&service, &input.key.namespace));
     let claimants = plan::claimants(input.topics.iter().map(AsRef::as_ref));
 
     let names: Vec<_> = claimants.keys().cloned().collect();

@@ -25,6 +25,9 @@ fn claim(cluster: &ValidatedCluster, node: &Node, volume: &NodeVolume) -> Persis
     if volume.directory.formatted {
         annotations.insert(names::FORMATTED.to_owned(), "true".to_owned());
     }
+    if node.first_voter {
+        annotations.insert(names::FIRST_VOTER.to_owned(), "true".to_owned());
+    }
     let owner = match node.deletion_policy {
         DeletionPolicy::Delete => Some(vec![cluster.owner.clone()]),
         DeletionPolicy::Retain => None,

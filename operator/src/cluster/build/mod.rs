@@ -8,9 +8,9 @@ pub mod service;
 pub mod stateful_set;
 
 use super::{
+    identity::NodeId,
     names,
     observe::Observed,
-    restart,
     validate::{Node, ValidatedCluster},
 };
 use k8s_openapi::{
@@ -34,16 +34,23 @@ pub struct Foundation {
 }
 
 /// The pods and what they mount.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Workload {
-    /// One per node.
-    pub config_maps: Vec<ConfigMap>,
-    /// One per node.
-    pub stateful_sets: Vec<StatefulSet>,
-    /// One per node.
-    pub budgets: Vec<PodDisruptionBudget>,
-    /// Nodes that this release would render differently although nothing else was asked for; they stay as they are.
-    pub pending: Vec<String>,
+    /// In the order of the cluster's nodes.
+    pub nodes: Vec<NodeWorkload>,
+    /// Over all of them.
+    pub budget: PodDisruptionBudget,
+}
+
+/// What one node consists of, beside its claims and Services.
+#[derive(Clone, Debug)]
+pub struct NodeWorkload {
+    /// The node.
+    pub id: NodeId,
+    /// Its configuration.
+    pub config_map: ConfigMap,
+    /// Its pod.
+    pub stateful_set: StatefulSet,
 }
 
 /// Claims and Services.
@@ -54,20 +61,12 @@ pub fn foundation(cluster: &ValidatedCluster) -> Foundation {
 
 /// Everything else. `ports` are those of the applied Services.
 pub fn workload(cluster: &ValidatedCluster, observed: &Observed, ports: &NodePorts) -> Workload {
-    let mut workload = Workload::default();
-    for node in &cluster.nodes {
+    let node = |node: &Node| {
         let properties = properties::build(cluster, node);
-        let set = stateful_set::build(cluster, node, &properties, ports);
-        let present = observed.stateful_sets.iter().find(|s| s.metadata.name.as_ref() == Some(&node.name));
-        if present.is_some_and(|present| restart::is_pending(present, &set)) {
-            workload.pending.push(node.name.clone());
-        } else {
-            workload.config_maps.push(config_map(cluster, node, properties));
-            workload.stateful_sets.push(set);
-        }
-        workload.budgets.push(budget::build(cluster, node, &observed.pods));
-    }
-    workload
+        let stateful_set = stateful_set::build(cluster, node, &properties, ports);
+        NodeWorkload { id: node.id, config_map: config_map(cluster, node, properties), stateful_set }
+    };
+    Workload { nodes: cluster.nodes.iter().map(node).collect(), budget: budget::build(cluster, observed) }
 }
 
 fn config_map(cluster: &ValidatedCluster, node: &Node, properties: String) -> ConfigMap {

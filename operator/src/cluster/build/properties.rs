@@ -1,55 +1,76 @@
-//! A node's `server.properties`. What clients are told (`advertised.listeners`) is not in it: that comes from the pod's environment, where the
-//! address of the machine is known.
+//! A node's `server.properties`. What others are told (`advertised.listeners`) is not in it: that comes from the pod's environment, where the
+//! address of the machine is known; so does `broker.rack`.
 
 use super::names;
 use crate::cluster::validate::{Node, ValidatedCluster};
 
-const CONTROLLER: &str = "CONTROLLER";
+/// The listener of the controllers.
+pub const CONTROLLER: &str = "CONTROLLER";
 const REPLICATION: &str = "REPLICATION";
+/// Replicas of a partition, unless there are fewer brokers.
+const REPLICAS: usize = 3;
 
 /// The text of the file: the operator's keys, then the user's in order.
 pub fn build(cluster: &ValidatedCluster, node: &Node) -> String {
     let own = [
         ("process.roles", join(node.roles.iter().map(|r| r.as_str().to_owned()))),
         ("node.id", node.id.to_string()),
-        ("listeners", join(listeners(cluster).map(|(name, port, _)| format!("{name}://:{port}")))),
-        (
-            "listener.security.protocol.map",
-            join(listeners(cluster).map(|(name, _, protocol)| format!("{name}:{protocol}"))),
-        ),
+        ("listeners", join(listeners(cluster, node).map(|(name, port, _)| format!("{name}://:{port}")))),
+        ("listener.security.protocol.map", join(protocols(cluster, node))),
         ("inter.broker.listener.name", REPLICATION.to_owned()),
         ("controller.listener.names", CONTROLLER.to_owned()),
         (
             "controller.quorum.bootstrap.servers",
-            join(cluster.controllers().map(|n| voter_address(cluster, n))),
+            join(cluster.controllers().map(|n| names::voter_address(&n.name, &cluster.namespace))),
         ),
         ("log.dirs", join(node.volumes.iter().map(|v| names::log_directory(v.id)))),
         ("metadata.log.dir", node.volumes.first().map(|v| names::log_directory(v.id)).unwrap_or_default()),
     ];
     let own = own.iter().map(|(key, value)| line(key, value));
+    let defaults = defaults(cluster).into_iter().filter(|(key, _)| !cluster.config.contains_key(*key));
+    let defaults = defaults.map(|(key, value)| line(key, &value.to_string()));
     let asked = cluster.config.iter().map(|(key, value)| line(key, value));
-    own.chain(asked).fold(String::new(), |text, line| text + &line + "\n")
+    own.chain(defaults).chain(asked).fold(String::new(), |text, line| text + &line + "\n")
 }
 
-/// Name, port and security protocol of every listener, the operator's own last.
-fn listeners(cluster: &ValidatedCluster) -> impl Iterator<Item = (String, i32, &'static str)> + '_ {
+/// What follows from the number of brokers, unless the user says otherwise: as many copies as survive the loss of a broker, and writes that go on
+/// without one.
+fn defaults(cluster: &ValidatedCluster) -> [(&'static str, usize); 3] {
+    let replicas = cluster.brokers().count().clamp(1, REPLICAS);
+    [
+        ("default.replication.factor", replicas),
+        ("min.insync.replicas", (replicas - 1).max(1)),
+        ("offsets.topic.replication.factor", replicas),
+    ]
+}
+
+/// Name, port and security protocol of every listener that the node binds, the operator's own last.
+fn listeners<'a>(
+    cluster: &'a ValidatedCluster,
+    node: &'a Node,
+) -> impl Iterator<Item = (String, i32, &'static str)> + 'a {
+    let plain = |name: &str, port| (name.to_owned(), port, "PLAINTEXT");
     let asked =
         cluster.listeners.iter().map(|l| (names::kafka_listener(&l.name), l.port, l.protocol.as_str()));
-    let own = [(REPLICATION, names::REPLICATION_PORT), (CONTROLLER, names::CONTROLLER_PORT)];
-    asked.chain(own.map(|(name, port)| (name.to_owned(), port, "PLAINTEXT")))
+    let broker = asked.chain([plain(REPLICATION, names::REPLICATION_PORT)]).filter(|_| node.is_broker());
+    let controller = node.is_controller().then(|| plain(CONTROLLER, names::CONTROLLER_PORT));
+    broker.chain(controller)
 }
 
-/// Where a controller is reached.
-pub fn voter_address(cluster: &ValidatedCluster, node: &Node) -> String {
-    format!("{}:{}", names::service_host(&node.name, &cluster.namespace), names::CONTROLLER_PORT)
+/// Every listener that the node binds or connects to.
+fn protocols<'a>(cluster: &'a ValidatedCluster, node: &'a Node) -> impl Iterator<Item = String> + 'a {
+    let bound: Vec<_> = listeners(cluster, node).map(|(name, _, protocol)| (name, protocol)).collect();
+    let peers = [REPLICATION, CONTROLLER].map(|name| (name.to_owned(), "PLAINTEXT"));
+    let peers: Vec<_> = peers.into_iter().filter(|(name, _)| bound.iter().all(|(b, _)| b != name)).collect();
+    bound.into_iter().chain(peers).map(|(name, protocol)| format!("{name}:{protocol}"))
 }
 
-/// What the node tells clients, as `advertised.listeners`; `$(HOST_IP)` stands for the machine's address, in brackets
+/// What the node tells others, as `advertised.listeners`; `$(HOST_IP)` stands for the machine's address, in brackets
 /// because it may be an IPv6 one: the broker takes the brackets off any address. A listener whose node port is not
 /// assigned yet is left out: bound, but not registered.
 pub fn advertised_listeners(cluster: &ValidatedCluster, node: &Node, ports: &super::NodePorts) -> String {
     use crate::crd::cluster::ListenerType::{Internal, Nodeport};
-    let asked = cluster.listeners.iter().filter_map(|listener| {
+    let asked = cluster.listeners.iter().filter(|_| node.is_broker()).filter_map(|listener| {
         let told = ValidatedCluster::advertised(listener, node.id);
         let (host, port) = match listener.type_ {
             Internal => (names::service_host(&node.name, &cluster.namespace), Some(listener.port)),
@@ -59,9 +80,11 @@ pub fn advertised_listeners(cluster: &ValidatedCluster, node: &Node, ports: &sup
         let port = told.and_then(|t| t.port).or(port)?;
         Some(format!("{}://{host}:{port}", names::kafka_listener(&listener.name)))
     });
-    let own = names::service_host(&node.name, &cluster.namespace);
-    let own = format!("{REPLICATION}://{own}:{}", names::REPLICATION_PORT);
-    join(asked.chain([own]))
+    let replication = || names::replication_address(&node.name, &cluster.namespace);
+    let replication = node.is_broker().then(|| format!("{REPLICATION}://{}", replication()));
+    let controller = || names::voter_address(&node.name, &cluster.namespace);
+    let controller = node.is_controller().then(|| format!("{CONTROLLER}://{}", controller()));
+    join(asked.chain(replication).chain(controller))
 }
 
 fn join(parts: impl Iterator<Item = String>) -> String {

@@ -1,4 +1,4 @@
-//! Services: one of its own for every node, one bootstrap Service per listener, and for a `nodeport` listener one per node as well.
+//! Services: one of its own for every node, one bootstrap Service per listener, and for a `nodeport` listener one per broker as well.
 //!
 //! All publish addresses that are not ready: a broker that starts must be found by its peers, and a Service's address does not change
 //! while a pod's name in DNS is cached.
@@ -21,16 +21,21 @@ pub fn build(cluster: &ValidatedCluster) -> Vec<Service> {
     let bootstraps = cluster.listeners.iter().map(|listener| bootstrap(cluster, listener));
     let replication = replication(cluster);
     let external = cluster.listeners.iter().filter(|l| l.type_ == ListenerType::Nodeport);
-    let node_ports = external
-        .flat_map(|listener| cluster.nodes.iter().map(move |node| node_port(cluster, node, listener)));
+    let node_ports =
+        external.flat_map(|listener| cluster.brokers().map(move |node| node_port(cluster, node, listener)));
     nodes.chain([replication]).chain(bootstraps).chain(node_ports).collect()
 }
 
 fn node_service(cluster: &ValidatedCluster, node: &Node) -> Service {
-    let inside = cluster.listeners.iter().filter(|l| l.type_ == ListenerType::Internal);
-    let mut ports: Vec<_> = inside.map(|l| port(&l.name, l.port, None)).collect();
-    ports.push(port("replication", names::REPLICATION_PORT, None));
-    ports.push(port("controller", names::CONTROLLER_PORT, None));
+    let mut ports = Vec::new();
+    if node.is_broker() {
+        let inside = cluster.listeners.iter().filter(|l| l.type_ == ListenerType::Internal);
+        ports.extend(inside.map(|l| port(&l.name, l.port, None)));
+        ports.push(port("replication", names::REPLICATION_PORT, None));
+    }
+    if node.is_controller() {
+        ports.push(port("controller", names::CONTROLLER_PORT, None));
+    }
     service(super::node_metadata(cluster, node), node_selector(cluster, node), "ClusterIP", ports)
 }
 

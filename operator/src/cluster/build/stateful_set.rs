@@ -1,10 +1,7 @@
 //! One StatefulSet per node, with one replica and `OnDelete`: a pod takes a new template when the operator says so, and that node alone.
 
 use super::{names, properties, service::NodePorts};
-use crate::{
-    cluster::validate::{Node, ValidatedCluster, digest},
-    crd::cluster::Role,
-};
+use crate::cluster::validate::{Node, ValidatedCluster, digest};
 use k8s_openapi::{
     DeepMerge,
     api::{
@@ -12,8 +9,8 @@ use k8s_openapi::{
         core::v1::{
             Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
             HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodSecurityContext,
-            PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext, Volume,
-            VolumeMount,
+            PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
+            TopologySpreadConstraint, Volume, VolumeMount,
         },
     },
     apimachinery::pkg::{
@@ -30,12 +27,13 @@ const TERMINATION_GRACE_SECONDS: i64 = 120;
 pub fn build(cluster: &ValidatedCluster, node: &Node, properties: &str, ports: &NodePorts) -> StatefulSet {
     let mut template = template(cluster, node, ports);
     if let Some(overrides) = node.overrides.clone() {
+        replace_spread(&mut template, &overrides);
         template.merge_from(overrides);
     }
     let rendered = rendered(&template, properties);
     annotate(&mut template.metadata, names::TEMPLATE, &rendered);
     let mut metadata = super::node_metadata(cluster, node);
-    for (key, value) in [(names::TEMPLATE, &rendered), (names::REQUEST, &cluster.request)] {
+    for (key, value) in [(names::TEMPLATE, &rendered), (names::REQUEST, &node.request)] {
         metadata.annotations.get_or_insert_default().insert(key.to_owned(), value.clone());
     }
     StatefulSet {
@@ -83,8 +81,11 @@ fn selector(cluster: &ValidatedCluster, node: &Node) -> BTreeMap<String, String>
 
 fn template(cluster: &ValidatedCluster, node: &Node, ports: &NodePorts) -> PodTemplateSpec {
     let mut labels = names::node_labels(&cluster.name, &node.pool, node.id);
-    if node.roles.contains(&Role::Broker) {
+    if node.is_broker() {
         labels.insert(names::BROKER.to_owned(), "true".to_owned());
+    }
+    if node.is_controller() {
+        labels.insert(names::CONTROLLER.to_owned(), "true".to_owned());
     }
     PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
@@ -97,12 +98,39 @@ fn template(cluster: &ValidatedCluster, node: &Node, ports: &NodePorts) -> PodTe
             automount_service_account_token: Some(false),
             // A Service named `kafka` would put `KAFKA_PORT` into the environment, which the broker reads as configuration.
             enable_service_links: Some(false),
+            topology_spread_constraints: Some(spread(cluster, node)),
             ..PodSpec::default()
         }),
     }
 }
 
-/// Formats the storage of a node that never was: the controllers with the first voters' ids, which the operator assigned.
+/// Over zones, then over machines: preferred, so that a Kubernetes cluster smaller than the Kafka cluster will do. Brokers are spread among
+/// brokers, controllers that are nothing else among controllers.
+fn spread(cluster: &ValidatedCluster, node: &Node) -> Vec<TopologySpreadConstraint> {
+    let role = if node.is_broker() { names::BROKER } else { names::CONTROLLER };
+    let alike = BTreeMap::from([
+        (names::CLUSTER.to_owned(), cluster.name.clone()),
+        (role.to_owned(), "true".to_owned()),
+    ]);
+    let over = |label: &str| TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: label.to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(LabelSelector { match_labels: Some(alike.clone()), match_expressions: None }),
+        ..TopologySpreadConstraint::default()
+    };
+    vec![over("topology.kubernetes.io/zone"), over("kubernetes.io/hostname")]
+}
+
+/// The user's constraints are in place of ours, not beside them; an empty list is none.
+fn replace_spread(template: &mut PodTemplateSpec, overrides: &PodTemplateSpec) {
+    let is_given = overrides.spec.as_ref().is_some_and(|s| s.topology_spread_constraints.is_some());
+    if let Some(spec) = template.spec.as_mut().filter(|_| is_given) {
+        spec.topology_spread_constraints = None;
+    }
+}
+
+/// Formats the storage of a node that never was: the first voters with all their ids, which the operator assigned, the others with none.
 fn format_container(cluster: &ValidatedCluster, node: &Node) -> Option<Container> {
     if node.volumes.iter().all(|v| v.directory.formatted) {
         return None;
@@ -115,12 +143,10 @@ fn format_container(cluster: &ValidatedCluster, node: &Node) -> Option<Container
         config_path(),
         "--ignore-formatted".to_owned(),
     ];
-    if node.roles.contains(&Role::Controller) {
-        let voters = cluster.controllers().filter_map(|voter| {
-            let directory = voter.volumes.first()?.directory.id;
-            Some(format!("{}@{}:{directory}", voter.id, properties::voter_address(cluster, voter)))
-        });
-        args.extend(["--initial-controllers".to_owned(), voters.collect::<Vec<_>>().join(",")]);
+    if node.first_voter {
+        args.extend(["--initial-controllers".to_owned(), cluster.first_voters.clone()]);
+    } else {
+        args.push("--no-initial-controllers".to_owned());
     }
     Some(Container {
         name: names::FORMAT_CONTAINER.to_owned(),
@@ -140,7 +166,7 @@ fn broker_container(cluster: &ValidatedCluster, node: &Node, ports: &NodePorts) 
         image: Some(cluster.image.clone()),
         args: Some(vec![config_path()]),
         env: Some(environment(cluster, node, ports)),
-        ports: Some(container_ports(cluster)),
+        ports: Some(container_ports(cluster, node)),
         liveness_probe: Some(probe("/livez", 10, 6)),
         readiness_probe: Some(probe("/readyz", 2, 3)),
         volume_mounts: Some(mounts(node)),
@@ -157,34 +183,33 @@ fn config_path() -> String {
 }
 
 fn environment(cluster: &ValidatedCluster, node: &Node, ports: &NodePorts) -> Vec<EnvVar> {
-    let host_ip = EnvVar {
-        name: "HOST_IP".to_owned(),
+    let field = |name: &str, path: String| EnvVar {
+        name: name.to_owned(),
         value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector {
-                field_path: "status.hostIP".to_owned(),
-                api_version: None,
-            }),
+            field_ref: Some(ObjectFieldSelector { field_path: path, api_version: None }),
             ..EnvVarSource::default()
         }),
         ..EnvVar::default()
     };
+    let host_ip = field("HOST_IP", "status.hostIP".to_owned());
     let advertised = EnvVar {
         name: names::ADVERTISED_LISTENERS.to_owned(),
         value: Some(properties::advertised_listeners(cluster, node, ports)),
         ..EnvVar::default()
     };
-    vec![host_ip, advertised]
+    // Kubernetes copies the label from the machine to the pod when it assigns one to the other: nobody needs a right to read machines.
+    let rack = cluster.rack.filter(|_| node.is_broker());
+    let rack = rack.map(|label| field(names::RACK, format!("metadata.labels['{}']", label.as_str())));
+    [host_ip, advertised].into_iter().chain(rack).collect()
 }
 
-fn container_ports(cluster: &ValidatedCluster) -> Vec<ContainerPort> {
-    let own = [
-        ("replication", names::REPLICATION_PORT),
-        ("controller", names::CONTROLLER_PORT),
-        ("http", names::HTTP_PORT),
-    ];
+fn container_ports(cluster: &ValidatedCluster, node: &Node) -> Vec<ContainerPort> {
     let asked = cluster.listeners.iter().map(|l| (l.name.as_str(), l.port));
-    asked
-        .chain(own)
+    let broker = asked.chain([("replication", names::REPLICATION_PORT)]).filter(|_| node.is_broker());
+    let controller = node.is_controller().then_some(("controller", names::CONTROLLER_PORT));
+    broker
+        .chain(controller)
+        .chain([("http", names::HTTP_PORT)])
         .map(|(name, port)| ContainerPort {
             name: Some(name.to_owned()),
             container_port: port,

@@ -1,8 +1,5 @@
 use super::*;
-use crate::{
-    cluster::validate::digest,
-    fixtures::{claims, cluster, validated},
-};
+use crate::fixtures::{claims, cluster, validated};
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -18,8 +15,33 @@ fn built(change: impl FnOnce(&mut serde_json::Value)) -> (Foundation, Workload) 
     (foundation(&cluster), workload(&cluster, &Observed::default(), &ports()))
 }
 
+/// As YAML would have it: 3 brokers, and 3 controllers that are nothing else.
+fn apart(spec: &mut serde_json::Value) {
+    let mut controllers = spec["nodePools"][0].clone();
+    spec["nodePools"][0]["roles"] = json!(["broker"]);
+    spec["nodePools"][0]["replicas"] = json!(3);
+    controllers["name"] = json!("quorum");
+    controllers["roles"] = json!(["controller"]);
+    controllers["replicas"] = json!(3);
+    spec["nodePools"].as_array_mut().unwrap().push(controllers);
+}
+
+fn config_maps(workload: &Workload) -> Vec<ConfigMap> {
+    workload.nodes.iter().map(|n| n.config_map.clone()).collect()
+}
+
+fn stateful_sets(workload: &Workload) -> Vec<StatefulSet> {
+    workload.nodes.iter().map(|n| n.stateful_set.clone()).collect()
+}
+
+fn property(workload: &Workload, node: usize, key: &str) -> Option<String> {
+    let text = &workload.nodes[node].config_map.data.as_ref().unwrap()[names::CONFIG_FILE];
+    text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
+}
+
 fn broker(workload: &Workload) -> k8s_openapi::api::core::v1::Container {
-    workload.stateful_sets[0].spec.as_ref().unwrap().template.spec.as_ref().unwrap().containers[0].clone()
+    workload.nodes[0].stateful_set.spec.as_ref().unwrap().template.spec.as_ref().unwrap().containers[0]
+        .clone()
 }
 
 fn advertised(workload: &Workload) -> String {
@@ -32,9 +54,96 @@ fn everything_of_a_cluster_of_one_node() {
     let (foundation, workload) = built(|_| {});
     insta::assert_yaml_snapshot!("claims", foundation.claims);
     insta::assert_yaml_snapshot!("services", foundation.services);
-    insta::assert_yaml_snapshot!("config_maps", workload.config_maps);
-    insta::assert_yaml_snapshot!("stateful_sets", workload.stateful_sets);
-    insta::assert_yaml_snapshot!("budgets", workload.budgets);
+    insta::assert_yaml_snapshot!("config_maps", config_maps(&workload));
+    insta::assert_yaml_snapshot!("stateful_sets", stateful_sets(&workload));
+    insta::assert_yaml_snapshot!("budgets", [&workload.budget]);
+}
+
+#[test]
+fn a_broker_and_a_controller_of_three_each() {
+    let (foundation, workload) = built(|s| {
+        apart(s);
+        s["rack"] = json!({});
+    });
+    let of = |id: &str, labels: &BTreeMap<String, String>| labels.get(names::NODE).is_some_and(|v| v == id);
+    let both = |labels: &BTreeMap<String, String>| of("1", labels) || of("4", labels);
+    let claims: Vec<_> = foundation.claims.iter().filter(|c| both(c.labels())).collect();
+    let services: Vec<_> = foundation.services.iter().filter(|s| both(s.labels())).collect();
+    insta::assert_yaml_snapshot!("apart_claims", claims);
+    insta::assert_yaml_snapshot!("apart_services", services);
+    insta::assert_yaml_snapshot!(
+        "apart_config_maps",
+        [&workload.nodes[1].config_map, &workload.nodes[4].config_map]
+    );
+    insta::assert_yaml_snapshot!(
+        "apart_stateful_sets",
+        [&workload.nodes[1].stateful_set, &workload.nodes[4].stateful_set]
+    );
+    insta::assert_yaml_snapshot!("apart_budget", [&workload.budget]);
+}
+
+#[test]
+fn copies_follow_the_number_of_brokers_unless_told_otherwise() {
+    let keys = ["default.replication.factor", "min.insync.replicas", "offsets.topic.replication.factor"];
+    for (brokers, expected) in
+        [(1, ["1", "1", "1"]), (2, ["2", "1", "2"]), (3, ["3", "2", "3"]), (5, ["3", "2", "3"])]
+    {
+        let (_, workload) = built(|s| s["nodePools"][0]["replicas"] = json!(brokers));
+        assert_eq!(keys.map(|key| property(&workload, 0, key).unwrap()), expected, "{brokers} brokers");
+    }
+    let (_, workload) = built(|s| {
+        s["nodePools"][0]["replicas"] = json!(3);
+        s["config"]["min.insync.replicas"] = json!(1);
+    });
+    let text = &workload.nodes[0].config_map.data.as_ref().unwrap()[names::CONFIG_FILE];
+    assert_eq!(text.matches("min.insync.replicas").count(), 1);
+    assert_eq!(property(&workload, 0, "min.insync.replicas").as_deref(), Some("1"));
+}
+
+#[test]
+fn the_users_spread_is_in_place_of_ours() {
+    let spread = |overrides: serde_json::Value| {
+        let (_, workload) = built(|s| s["nodePools"][0]["podOverrides"] = json!({"spec": overrides}));
+        let pod = workload.nodes[0].stateful_set.spec.clone().unwrap().template.spec.unwrap();
+        let keys = pod.topology_spread_constraints.unwrap_or_default().into_iter().map(|c| c.topology_key);
+        keys.collect::<Vec<_>>()
+    };
+    assert_eq!(spread(json!({})), ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]);
+    let own = json!([{"maxSkew": 1, "topologyKey": "rack.example", "whenUnsatisfiable": "DoNotSchedule"}]);
+    assert_eq!(spread(json!({"topologySpreadConstraints": own})), ["rack.example"]);
+    assert!(spread(json!({"topologySpreadConstraints": []})).is_empty());
+}
+
+#[test]
+fn who_comes_later_does_not_begin_a_quorum_of_its_own() {
+    let three = cluster(|s| s["nodePools"][0]["replicas"] = json!(3));
+    let mut kept = claims(&three);
+    kept[0].annotations_mut().insert(names::FORMATTED.into(), "true".into());
+    let observed = Observed { claims: kept, ..Observed::default() };
+    let five = cluster(|s| s["nodePools"][0]["replicas"] = json!(5));
+    let five = validated(&five, &observed).unwrap();
+    let workload = workload(&five, &observed, &ports());
+    let formats: Vec<_> = workload
+        .nodes
+        .iter()
+        .map(|n| {
+            let pod = n.stateful_set.spec.as_ref().unwrap().template.spec.as_ref().unwrap();
+            let init = pod.init_containers.as_ref()?.first()?;
+            init.args.as_ref().map(|a| a[6..].join(" "))
+        })
+        .collect();
+    let first = |id: i32, directory: u8| {
+        format!("{id}@demo-main-{id}.shop.svc:9090:{}", crate::ids::Uuid::from_bytes([directory; 16]))
+    };
+    let initial = format!("--initial-controllers {},{},{}", first(0, 2), first(1, 3), first(2, 4));
+    let later = "--no-initial-controllers".to_owned();
+    assert_eq!(
+        formats,
+        [None, Some(initial.clone()), Some(initial), Some(later.clone()), Some(later)],
+        "the late ones of the first three still write all three"
+    );
+    let bootstrap = property(&workload, 4, "controller.quorum.bootstrap.servers").unwrap();
+    assert_eq!(bootstrap.split(',').count(), 5);
 }
 
 #[test]
@@ -53,7 +162,7 @@ fn a_formatted_node_is_not_formatted_again_and_that_restarts_nothing() {
     let new = validated(&cluster, &Observed { claims: kept.clone(), ..Observed::default() }).unwrap();
     kept[0].annotations_mut().insert(names::FORMATTED.into(), "true".into());
     let old = validated(&cluster, &Observed { claims: kept, ..Observed::default() }).unwrap();
-    let sets = [new, old].map(|c| workload(&c, &Observed::default(), &ports()).stateful_sets.remove(0));
+    let sets = [new, old].map(|c| workload(&c, &Observed::default(), &ports()).nodes.remove(0).stateful_set);
     let inits = sets
         .each_ref()
         .map(|s| s.spec.as_ref().unwrap().template.spec.as_ref().unwrap().init_containers.is_some());
@@ -83,7 +192,7 @@ fn a_listener_without_an_address_is_bound_and_not_registered() {
     let cluster = validated(&cluster(|_| {}), &Observed::default()).unwrap();
     let workload = workload(&cluster, &Observed::default(), &NodePorts::default());
     assert!(!advertised(&workload).contains("EXTERNAL"));
-    let properties = &workload.config_maps[0].data.as_ref().unwrap()[names::CONFIG_FILE];
+    let properties = &workload.nodes[0].config_map.data.as_ref().unwrap()[names::CONFIG_FILE];
     assert!(properties.contains("EXTERNAL://:9094"));
 }
 
@@ -109,7 +218,7 @@ fn overrides_merge_by_name() {
             }
         });
     });
-    let template = &workload.stateful_sets[0].spec.as_ref().unwrap().template;
+    let template = &workload.nodes[0].stateful_set.spec.as_ref().unwrap().template;
     assert_eq!(template.metadata.as_ref().unwrap().annotations.as_ref().unwrap()["team"], "shop");
     let spec = template.spec.as_ref().unwrap();
     assert_eq!(spec.containers.len(), 1);
@@ -121,7 +230,7 @@ fn overrides_merge_by_name() {
 #[test]
 fn what_changes_a_running_pod_changes_its_digest() {
     let digest = |change: &dyn Fn(&mut serde_json::Value)| {
-        built(change).1.stateful_sets[0].annotations()[names::TEMPLATE].clone()
+        built(change).1.nodes[0].stateful_set.annotations()[names::TEMPLATE].clone()
     };
     let same = digest(&|_| {});
     assert_eq!(same, digest(&|s| s["nodePools"][0]["storage"]["volumes"][0]["size"] = json!("6Gi")));
@@ -130,24 +239,12 @@ fn what_changes_a_running_pod_changes_its_digest() {
 }
 
 #[test]
-fn another_release_of_the_operator_leaves_running_nodes_as_they_are() {
-    let cluster = validated(&cluster(|_| {}), &Observed::default()).unwrap();
-    let mut present = workload(&cluster, &Observed::default(), &ports()).stateful_sets;
-    present[0].annotations_mut().insert(names::TEMPLATE.into(), digest(&json!("as before")));
-    let observed = Observed { stateful_sets: present.clone(), ..Observed::default() };
-    let pending = workload(&cluster, &observed, &ports());
-    assert_eq!(pending.pending, ["demo-main-0"]);
-    assert!(pending.config_maps.is_empty() && pending.stateful_sets.is_empty());
-
-    present[0].annotations_mut().insert(names::REQUEST.into(), "asked for something else".into());
-    let observed = Observed { stateful_sets: present, ..Observed::default() };
-    assert_eq!(workload(&cluster, &observed, &ports()).stateful_sets.len(), 1);
-}
-
-#[test]
-fn a_drain_waits_while_a_broker_recovers_its_log() {
-    let cluster = validated(&cluster(|_| {}), &Observed::default()).unwrap();
-    let allowed = |state: serde_json::Value, ready: bool| {
+fn drains_take_one_node_and_none_while_a_broker_recovers_its_log() {
+    use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int;
+    let needed = |nodes: i32, state: serde_json::Value, ready: bool| {
+        let cluster =
+            validated(&cluster(|s| s["nodePools"][0]["replicas"] = json!(nodes)), &Observed::default())
+                .unwrap();
         let pod = serde_json::from_value(json!({
             "metadata": {"name": "demo-main-0-0"},
             "status": {"containerStatuses": [{
@@ -156,10 +253,11 @@ fn a_drain_waits_while_a_broker_recovers_its_log() {
         }))
         .unwrap();
         let workload = workload(&cluster, &Observed { pods: vec![pod], ..Observed::default() }, &ports());
-        workload.budgets[0].spec.as_ref().unwrap().max_unavailable.clone()
+        workload.budget.spec.unwrap().min_available
     };
-    use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int;
-    assert_eq!(allowed(json!({"running": {}}), false), Some(Int(0)));
-    assert_eq!(allowed(json!({"running": {}}), true), Some(Int(1)));
-    assert_eq!(allowed(json!({"waiting": {"reason": "CrashLoopBackOff"}}), false), Some(Int(1)));
+    assert_eq!(needed(1, json!({"running": {}}), false), Some(Int(1)));
+    assert_eq!(needed(1, json!({"running": {}}), true), Some(Int(0)));
+    assert_eq!(needed(1, json!({"waiting": {"reason": "CrashLoopBackOff"}}), false), Some(Int(0)));
+    assert_eq!(needed(3, json!({"running": {}}), false), Some(Int(3)));
+    assert_eq!(needed(3, json!({"running": {}}), true), Some(Int(2)));
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 VERSION = os.environ.get("OTTLA_VERSION", "0.1.0")
 NAMESPACE = "e2e"
-CLUSTER = "ottla-e2e"
+CLUSTER = os.environ.get("OTTLA_E2E_CLUSTER", "ottla-e2e")
 NODE_PORT, BROKER_PORT = 32192, 32193  # mapped to this machine by kind/single.yaml
 
 
@@ -122,16 +122,16 @@ def topic(name: str, cluster: str, **spec) -> dict:
 
 def cluster(name: str, **spec) -> dict:
     """A KafkaCluster of one node, with one internal listener unless told otherwise."""
-    policy = spec.pop("deletionPolicy", "Delete")
-    volume = {"id": 0, "size": "1Gi"} | spec.pop("volume", {})
-    pool = {
-        "name": "main",
-        "roles": ["broker", "controller"],
-        "replicas": spec.pop("replicas", 1),
-        "storage": {"deletionPolicy": policy, "volumes": [volume]},
-    }
+    policy, volume, replicas = spec.pop("deletionPolicy", "Delete"), spec.pop("volume", {}), spec.pop("replicas", 1)
+    main = pool("main", ["broker", "controller"], replicas, policy, volume)
     internal = {"name": "internal", "port": 9092, "type": "internal"}
-    return resource("KafkaCluster", name, {"nodePools": [pool], "listeners": [internal]} | spec)
+    return resource("KafkaCluster", name, {"nodePools": [main], "listeners": [internal]} | spec)
+
+
+def pool(name: str, roles: list[str], replicas: int, policy: str = "Delete", volume: dict | None = None) -> dict:
+    """A node pool with one volume a node."""
+    volumes = [{"id": 0, "size": "1Gi"} | (volume or {})]
+    return {"name": name, "roles": roles, "replicas": replicas, "storage": {"deletionPolicy": policy, "volumes": volumes}}
 
 
 def resource(kind: str, name: str, spec: dict) -> dict:

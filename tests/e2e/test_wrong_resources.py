@@ -9,7 +9,13 @@ import pytest
 @pytest.mark.parametrize(
     "resource, words",
     [
-        pytest.param(kube.cluster("many", replicas=3), "replicas", id="more than one replica"),
+        pytest.param(kube.cluster("none", replicas=0), "role controller", id="no controller"),
+        pytest.param(
+            kube.cluster("b", nodePools=[kube.pool("main", ["broker"], 3)]), "role controller", id="brokers without a controller"
+        ),
+        pytest.param(
+            kube.cluster("c", nodePools=[kube.pool("main", ["controller"], 3)]), "role broker", id="controllers without a broker"
+        ),
         pytest.param(kube.cluster("Upper"), "name", id="a name that no Service can have"),
         pytest.param(kube.cluster("l", listeners=[]), "listeners", id="no listener"),
         pytest.param(
@@ -38,6 +44,12 @@ def test_what_cannot_change_is_refused(demo):
         kube.apply(kube.topic("fixed", "demo", partitions=1))
     with pytest.raises(kube.Refused, match="cluster"):
         kube.apply(kube.topic("fixed", "other", partitions=2))
+
+
+def test_roles_of_a_pool_are_kept(demo):
+    changed = json.dumps([{"op": "replace", "path": "/spec/nodePools/0/roles", "value": ["broker"]}])
+    with pytest.raises(kube.Refused, match="roles"):
+        kube.kubectl("patch", "kafkacluster", "demo", "--type=json", "-p", changed)
 
 
 def told(kind, name, *words):

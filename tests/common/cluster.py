@@ -140,7 +140,7 @@ class Cluster:
 
     # Processes
 
-    def start(self, seconds: float = 90) -> "Cluster":
+    def start(self, seconds: float = 180) -> "Cluster":
         """All at once; returns when there is an active controller that has unfenced every broker."""
         for node in self.nodes.values():
             node.start(wait=False)
@@ -148,7 +148,7 @@ class Cluster:
         self.until_registered(self.brokers, seconds)
         return self
 
-    def restart(self, id: int, seconds: float = 90) -> None:
+    def restart(self, id: int, seconds: float = 180) -> None:
         """Starts a node that is down; a broker is waited for until all others serve it."""
         self.nodes[id].start(wait=False)
         if id in self.brokers:

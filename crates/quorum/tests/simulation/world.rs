@@ -636,7 +636,7 @@ impl World {
         self.go_on_until(FAULTS_MS + HEALED_MS + 5_000)?;
         let quorums = || self.nodes.iter().filter_map(|node| Some((node.id, node.quorum.as_ref()?)));
         let leaders: Vec<_> = quorums().filter(|(_, quorum)| quorum.is_active()).collect();
-        let [(_, leader)] = leaders.as_slice() else {
+        let [(leader_id, leader)] = leaders.as_slice() else {
             let who: Vec<_> =
                 quorums().map(|(id, q)| (id, q.epoch(), q.leader_id(), q.next_offset())).collect();
             return Err(format!("{} leaders after the faults: {who:?}", leaders.len()));
@@ -648,6 +648,10 @@ impl World {
         for (id, quorum) in quorums() {
             let offset = quorum.committed_image().offset();
             ensure(offset + 1 == end, || format!("node {id} has {} of {end}", offset + 1))?;
+            let address = endpoint(*leader_id);
+            ensure(quorum.leader_address() == Some((address.host, address.port)), || {
+                format!("node {id} would ask {:?} for node {leader_id}", quorum.leader_address())
+            })?;
         }
         let all = quorums().count();
         ensure(all == self.nodes.len(), || format!("{all} of {} nodes run", self.nodes.len()))?;

@@ -1,6 +1,8 @@
 //! The node: what handlers share, how it starts ([`start`]) and stops ([`Node::stop`]).
 
 mod control;
+mod controller_node;
+mod ground;
 mod lifecycle;
 mod monitor;
 mod producer_ids;
@@ -31,9 +33,11 @@ use crate::partition::{Partition, Partitions};
 use crate::quota::MutationQuota;
 use crate::replication::{Connections, Replication};
 
+pub use controller_node::{ControllerNode, start_controller};
+pub use ground::StartError;
 pub use lifecycle::Lifecycle;
 pub use producer_ids::ProducerIds;
-pub use start::{Node, StartError, start, start_on, start_with};
+pub use start::{Node, start, start_on, start_with};
 
 /// What every request handler gets.
 #[derive(Debug)]

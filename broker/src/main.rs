@@ -92,13 +92,41 @@ fn run(runtime: &Runtime, config: Config, loggers: Arc<Loggers>) -> anyhow::Resu
     })
 }
 
+/// A node that runs.
+enum Node {
+    Broker(broker::Node),
+    Controller(broker::ControllerNode),
+}
+
+impl Node {
+    async fn failed(&self) {
+        match self {
+            Self::Broker(node) => node.failed().await,
+            Self::Controller(node) => node.failed().await,
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::Broker(node) => node.stop().await,
+            Self::Controller(node) => node.stop().await,
+        }
+    }
+}
+
 /// Starts a node. On a disk that is wholly full it waits for space: to end and be started again would not help.
-async fn start(config: Config, loggers: Arc<Loggers>) -> anyhow::Result<broker::Node> {
+async fn start(config: Config, loggers: Arc<Loggers>) -> anyhow::Result<Node> {
     loop {
-        match broker::start_with(config.clone(), Arc::clone(&loggers)).await {
+        let (config, loggers) = (config.clone(), Arc::clone(&loggers));
+        let (http, is_broker) = (config.http.clone(), config.roles.broker);
+        let started = match is_broker {
+            true => broker::start_with(config, loggers).await.map(Node::Broker),
+            false => broker::start_controller(config, loggers).await.map(Node::Controller),
+        };
+        match started {
             Err(error) if error.is_no_space() => {
                 error!(%error, "no space to start on: trying again");
-                admin::wait(config.http.as_ref(), WITHOUT_SPACE).await;
+                admin::wait(http.as_ref(), WITHOUT_SPACE).await;
             }
             started => return Ok(started?),
         }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::broker::Broker;
+use crate::node::NodeContext;
 use crate::telemetry::BrokerState;
 
 /// The media type of the metrics.
@@ -23,19 +24,27 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 /// What a node tells of itself.
 pub struct Admin {
-    broker: Arc<Broker>,
+    is_ready: Box<dyn Fn() -> bool + Send + Sync>,
     registry: Registry,
 }
 
 impl Admin {
     /// Of a broker.
-    pub fn new(broker: &Arc<Broker>) -> Self {
-        let registry = broker.metrics.registry(BrokerState(Arc::downgrade(broker)));
-        Self { broker: Arc::clone(broker), registry }
+    pub fn of_broker(broker: &Arc<Broker>) -> Self {
+        let mut registry = broker.metrics.registry();
+        registry.register_collector(Box::new(BrokerState(Arc::downgrade(broker))));
+        let broker = Arc::clone(broker);
+        Self { is_ready: Box::new(move || broker.is_ready()), registry }
+    }
+
+    /// Of a controller that is no broker: it is ready when it knows who leads the quorum.
+    pub fn of_controller(node: &Arc<NodeContext>) -> Self {
+        let leader = node.controller.leader();
+        Self { is_ready: Box::new(move || leader.borrow().id.is_some()), registry: node.metrics.registry() }
     }
 }
 
-/// Empty until the broker is there: before, its process lives and is not ready.
+/// Empty until there is something to tell: before, the process lives and is not ready.
 type Begun = Arc<OnceLock<Admin>>;
 
 /// Binds host and port; an empty host is every address.
@@ -89,7 +98,7 @@ async fn livez() -> &'static str {
 
 /// Unfenced, logs recovered, not stopping.
 async fn readyz(State(begun): State<Begun>) -> Response {
-    match begun.get().is_some_and(|admin| admin.broker.is_ready()) {
+    match begun.get().is_some_and(|admin| (admin.is_ready)()) {
         true => "ok\n".into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response(),
     }

@@ -1,6 +1,7 @@
 //! One request between its frame and its response: what decodes and encodes it, and why it may end its connection instead.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ottla_wire::messages::{ApiVersionsResponse, RequestHeader};
@@ -115,6 +116,7 @@ impl Call {
             client_address: peer.address,
             client_host: peer.host.clone(),
             mute: peer.mute.clone(),
+            lifetime: Arc::clone(&peer.lifetime),
         };
         let action = Action { operation: Operation::Describe, resource: Resource::Api(api) };
         if !node.authoriser.allows(&context, action) {
@@ -144,6 +146,7 @@ impl Call {
             client_address: address,
             client_host: Str::from(format!("/{address}")),
             mute: Mute::default(),
+            lifetime: Arc::default(),
         };
         let timing = Timing { api, version, arrived: self.timing.arrived, bytes };
         Self { api, context, timing, share: None, counted: false }

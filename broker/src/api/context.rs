@@ -1,11 +1,13 @@
 //! What a handler knows about the request beside its body.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ottla_wire::Str;
 
 use crate::config::ListenerName;
+use crate::net::Lifetime;
 use crate::quota::{MutationQuota, Mute, Quotas};
 use crate::security::Principal;
 
@@ -28,6 +30,8 @@ pub struct RequestContext {
     pub client_host: Str,
     /// Keeps the connection from being read for a while.
     pub mute: Mute,
+    /// Until when there is a connection.
+    pub lifetime: Arc<Lifetime>,
 }
 
 impl RequestContext {

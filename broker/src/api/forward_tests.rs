@@ -49,6 +49,7 @@ fn context(api_version: i16) -> RequestContext {
         client_address: IpAddr::V4(Ipv4Addr::new(10, 1, 2, 3)),
         client_host: "/10.1.2.3".into(),
         mute: Mute::default(),
+        lifetime: Arc::default(),
     }
 }
 

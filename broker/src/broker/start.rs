@@ -7,42 +7,37 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use ottla_log::LogError;
 use ottla_log::checkpoint::CleanShutdown;
-use ottla_log::disk::{BoundedDisk, Disk, StdDisk};
-use ottla_quorum::QuorumError;
+use ottla_log::disk::{Disk, StdDisk};
 use ottla_quorum::image::MetadataImage;
-use ottla_wire::{ErrorCode, Str};
+use ottla_wire::Str;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info};
+use tracing::info;
 
 use super::control::Control;
+use super::ground::{Founded, Ground, StartError};
 use super::{Broker, Lifecycle, ProducerIds, connection_limits, current_config, monitor};
 use crate::admin;
 use crate::api::ControllerConnections;
 use crate::cleaner::LogCleaner;
 use crate::clock;
 use crate::config::Config;
-use crate::controller::server::{self, ControllerServer};
+use crate::controller::server::ControllerServer;
 use crate::controller::{
-    BrokerRegistration, ControllerChannel, ControllerError, ControllerHandle, ControllerIdentity,
-    ControllerSettings, announce, look_when_active,
+    BrokerRegistration, ControllerChannel, ControllerHandle, ControllerIdentity, ControllerSettings,
+    announce, look_when_active,
 };
 use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
-use crate::net::{
-    BindError, ConnectionLimits, ConnectionSlots, Listener, MemoryBudget, SocketOptions, UnknownHost,
-};
+use crate::net::{BindError, ConnectionSlots, Listener, MemoryBudget, SocketOptions};
 use crate::node::NodeContext;
 use crate::partition::{LogDirectory, Partitions, Upkeep};
-use crate::quota::Quotas;
 use crate::replication::isr::propose;
 use crate::replication::{Connections, Replication};
-use crate::security::AllowAll;
-use crate::storage::{self, Directories, FileSystem, StorageError};
-use crate::telemetry::Metrics;
+use crate::storage::{Directories, FileSystem};
 use crate::telemetry::loggers::Loggers;
 
 /// `queued.max.request.bytes` when it is not set, in bytes: one of the largest requests of stock clients and brokers, and
@@ -50,7 +45,7 @@ use crate::telemetry::loggers::Loggers;
 const DEFAULT_BUDGET: usize = 128 << 20;
 
 /// An active controller that does not answer a broker for so long is given up.
-const CONTROLLER_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const CONTROLLER_DEADLINE: Duration = Duration::from_secs(10);
 /// One that does not answer a client's request for so long; as Kafka's `controller.socket.timeout.ms`.
 const FORWARDING_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -74,50 +69,6 @@ pub struct Node {
     http: Option<std::net::SocketAddr>,
 }
 
-/// Why a node does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// `meta.properties` do not fit, or cannot be made.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// A log directory's own files.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The metadata log cannot be served.
-    #[error(transparent)]
-    Quorum(#[from] QuorumError),
-    /// The active controller refuses this broker for good.
-    #[error("the controller refuses to register this broker: {0}")]
-    Registration(ErrorCode),
-    /// This node's controller has failed.
-    #[error("controller: {0}")]
-    Controller(#[from] ControllerError),
-    /// An address is taken.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// Limits for a host that has no address.
-    #[error(transparent)]
-    UnknownHost(#[from] UnknownHost),
-    /// The HTTP address is taken.
-    #[error("ottla.http.listener: {0}")]
-    Http(std::io::Error),
-    /// The system's randomness, or a thread of the start itself.
-    #[error("{0}")]
-    System(#[from] std::io::Error),
-}
-
-impl StartError {
-    /// Whether it is only that a disk is full: the same start works when there is space.
-    pub fn is_no_space(&self) -> bool {
-        match self {
-            Self::Storage(error) => error.is_no_space(),
-            Self::Log(error) => error.is_no_space(),
-            Self::Quorum(error) | Self::Controller(ControllerError::Quorum(error)) => error.is_no_space(),
-            _ => false,
-        }
-    }
-}
-
 /// Starts a node: lock → identity → sockets → quorum → registration → logs → metadata in effect → serving.
 ///
 /// What it waits for the disk for, one after the other, and why:
@@ -139,7 +90,7 @@ pub async fn start(config: Config) -> Result<Node, StartError> {
 /// # Errors
 /// As [`start`].
 pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Node, StartError> {
-    begin(config, disk, Arc::default()).await
+    begin(Founded::new(config, disk, Arc::default()).await?).await
 }
 
 /// As [`start`], with loggers whose levels somebody follows.
@@ -147,32 +98,19 @@ pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Node, Start
 /// # Errors
 /// As [`start`].
 pub async fn start_with(config: Config, loggers: Arc<Loggers>) -> Result<Node, StartError> {
-    begin(config, Arc::new(StdDisk), loggers).await
+    begin(Founded::new(config, Arc::new(StdDisk), loggers).await?).await
 }
 
-async fn begin(config: Config, disk: Arc<dyn Disk>, loggers: Arc<Loggers>) -> Result<Node, StartError> {
-    let config = Arc::new(config);
-    let disk: Arc<dyn Disk> = Arc::new(BoundedDisk::new(disk, storage::descriptors::log_files()));
-    check_hosts(&config).await?;
-    let ground = prepare(&config, &disk)?;
-    let listeners = bind(&config).await?;
-    let http = admin::bind(config.http.as_ref()).await.map_err(StartError::Http)?;
-    let settings = ControllerSettings { config: Arc::clone(&config), identity: ground.identity.clone() };
-    let control = Control::new()?;
-    let for_controllers = server::bind(&config, &control.handle()).await?;
-    let controller = ControllerHandle::start(settings.clone(), Arc::clone(&disk), control.handle())?;
-    let node = Arc::new(NodeContext {
-        cluster_id: ground.identity.cluster_id.clone(),
-        node_id: config.node_id,
-        controller: controller.clone(),
-        quotas: Quotas::new(&config.quotas),
-        loggers,
-        metrics: Metrics::default(),
-        authoriser: Arc::new(AllowAll),
-        config,
-    });
-    let server = server::start(Arc::clone(&node), for_controllers, &control.handle());
-    let started = serve(settings, &*disk, ground, node, control, Sockets { listeners, http, server }).await;
+async fn begin(founded: Founded) -> Result<Node, StartError> {
+    let listeners = match bind(&founded.context.config).await {
+        Ok(listeners) => listeners,
+        Err(error) => {
+            founded.give_up().await;
+            return Err(error.into());
+        }
+    };
+    let controller = founded.context.controller.clone();
+    let started = serve(founded, listeners).await;
     if started.is_err() {
         // Another attempt must not find the metadata log in use. Why this one failed says more than how it ended.
         drop(controller.stop().await);
@@ -180,32 +118,10 @@ async fn begin(config: Config, disk: Arc<dyn Disk>, loggers: Arc<Loggers>) -> Re
     started
 }
 
-/// What a node stands on.
-struct Ground {
-    found: Directories,
-    identity: ControllerIdentity,
-    directories: Vec<Arc<LogDirectory>>,
-    file_systems: Vec<Arc<FileSystem>>,
-    failures: Arc<Notify>,
-}
-
-/// The controller's are served from the beginning: without the quorum there is no broker. The others are bound.
-struct Sockets {
-    listeners: Vec<Listener>,
-    http: Option<tokio::net::TcpListener>,
-    server: ControllerServer,
-}
-
 /// From a member of the quorum to a broker that serves.
-async fn serve(
-    settings: ControllerSettings,
-    disk: &dyn Disk,
-    ground: Ground,
-    context: Arc<NodeContext>,
-    control: Control,
-    Sockets { listeners, http, server }: Sockets,
-) -> Result<Node, StartError> {
+async fn serve(founded: Founded, listeners: Vec<Listener>) -> Result<Node, StartError> {
     let began = Instant::now();
+    let Founded { ground, settings, disk, context, control, server, http } = founded;
     let (config, controller) = (&settings.config, context.controller.clone());
     let Ground { mut found, identity, directories, file_systems, failures } = ground;
     let addresses = listeners.iter().filter_map(|it| Some((it.name().clone(), it.local_addr().ok()?)));
@@ -216,7 +132,7 @@ async fn serve(
         tasks.spawn(admin::serve(http, Arc::clone(&begun), stopping.clone()));
     }
     // Only now: a directory whose metadata is refused stays as it was.
-    found.complete(disk)?;
+    found.complete(&*disk)?;
     let registration = registration(config, &identity, &directories, &listeners)?;
     let request = registration.request(identity.cluster_id.clone());
     // Who is active alone has all metadata: its logs are opened meanwhile.
@@ -249,7 +165,7 @@ async fn serve(
         http: http_address,
     };
     // Health is told from here on.
-    drop(begun.set(admin::Admin::new(&node.broker)));
+    drop(begun.set(admin::Admin::of_broker(&node.broker)));
     node.spawn_background(failures, file_systems);
     node.spawn_members(settings);
     node.broker.catch_up().await;
@@ -270,53 +186,6 @@ async fn metadata_from(controller: &ControllerHandle, broker_epoch: i64) -> Arc<
         // The controller has failed; whoever watches it will say so.
         Err(_) => controller.image(),
     }
-}
-
-/// Every host of the connection limits has to have an address, as with Kafka.
-async fn check_hosts(config: &Arc<Config>) -> Result<(), StartError> {
-    let network = config.network.clone();
-    let resolve = move || ConnectionLimits::resolve(&network).1;
-    let unknown = tokio::task::spawn_blocking(resolve).await.map_err(std::io::Error::other)?;
-    unknown.into_iter().next().map_or(Ok(()), |host| Err(host.into()))
-}
-
-/// Locks the log directories, formats empty ones where that is asked for, and reads who this node is.
-fn prepare(config: &Config, disk: &Arc<dyn Disk>) -> Result<Ground, StartError> {
-    let found = Directories::open(config, &**disk, clock::now())?;
-    let failures = Arc::new(Notify::new());
-    let paths: Vec<_> = found.all.iter().map(|entry| entry.path.clone()).collect();
-    let file_systems = FileSystem::below(disk, &paths, config.log.disk_reserve_bytes);
-    file_systems.iter().for_each(|file_system| file_system.look_at_start());
-    let readable = found.all.iter().zip(&file_systems);
-    let for_data = readable.filter(|(entry, _)| config.log_dirs.contains(&entry.path));
-    let mut directories: Vec<_> = for_data
-        .map(|(entry, file_system)| {
-            let (disk, file_system) = (Arc::clone(disk), Arc::clone(file_system));
-            LogDirectory::new(entry.path.clone(), entry.id, disk, file_system, Arc::clone(&failures))
-        })
-        .collect();
-    for (path, reason) in &found.failed {
-        error!(directory = %path.display(), %reason, "log directory cannot be used, the others go on");
-        let file_system = FileSystem::new(Arc::clone(disk), path, Some(0));
-        directories.push(LogDirectory::failed(
-            path.clone(),
-            Arc::clone(disk),
-            file_system,
-            Arc::clone(&failures),
-        ));
-    }
-    let identity = ControllerIdentity {
-        cluster_id: found.cluster_id.clone(),
-        directory_id: found.metadata_id,
-        incarnation_id: storage::random_uuid()?,
-    };
-    let mut distinct: Vec<Arc<FileSystem>> = Vec::new();
-    for file_system in file_systems {
-        if !distinct.iter().any(|known| Arc::ptr_eq(known, &file_system)) {
-            distinct.push(file_system);
-        }
-    }
-    Ok(Ground { found, identity, directories, file_systems: distinct, failures })
 }
 
 async fn bind(config: &Config) -> Result<Vec<Listener>, BindError> {

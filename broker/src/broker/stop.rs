@@ -41,10 +41,11 @@ impl Node {
         if tokio::task::spawn_blocking(close).await.is_err() {
             warn!("closing the logs panicked");
         }
-        self.server.stop().await;
+        // Others lead the quorum from here on; who asks here is told so.
         if let Err(error) = self.broker.controller.stop().await {
             warn!(%error, "controller not stopped cleanly");
         }
+        self.server.stop().await;
         info!(took = ?began.elapsed(), "broker stopped");
     }
 }

@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use ottla_wire::{Parts, Str};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::budget::FREE;
@@ -70,6 +72,27 @@ pub struct Peer {
     pub host: Str,
     /// Until when the connection is not read.
     pub mute: Mute,
+    /// Until when there is a connection.
+    pub lifetime: Arc<Lifetime>,
+}
+
+/// How long a connection lasts, for those who conclude something from its end.
+#[derive(Debug, Default)]
+pub struct Lifetime {
+    ended: CancellationToken,
+    witnessed: AtomicI64,
+}
+
+impl Lifetime {
+    /// Returns when the connection has ended.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Whether this is the first that is heard of whoever goes by `epoch`, here.
+    pub fn is_first_of(&self, epoch: i64) -> bool {
+        self.witnessed.swap(epoch, Ordering::Relaxed) != epoch
+    }
 }
 
 /// Why a connection ends before its peer ends it.
@@ -180,6 +203,10 @@ impl<S: Service> Connection<S> {
             Err(End::Write(error)) => debug!(%client, %error, "connection lost"),
             Err(End::Frame(FrameError::Io(error))) => debug!(%client, %error, "connection lost"),
             Err(reason) => info!(%client, listener = %self.peer.listener, %reason, "connection refused"),
+        }
+        // Whoever concludes something from the end looks for the peer: nothing is told while we stop by ourselves.
+        if !self.service.stopping().is_cancelled() {
+            self.peer.lifetime.ended.cancel();
         }
     }
 

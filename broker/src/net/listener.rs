@@ -146,6 +146,7 @@ impl Listener {
             address,
             host: Str::from(format!("/{address}")),
             mute: Mute::default(),
+            lifetime: Arc::default(),
         };
         Connection::new(socket, Arc::new(peer), slot, Arc::clone(service), &self.options)
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::config::Network;
 
 pub use budget::{MemoryBudget, Share};
-pub use connection::{Answer, Payer, Peer, Response};
+pub use connection::{Answer, Lifetime, Payer, Peer, Response};
 pub use frame::{Frame, FrameError};
 pub use limits::{ConnectionLimits, UnknownHost};
 pub use listener::{BindError, Listener};

@@ -30,12 +30,11 @@ pub struct Metrics {
 
 impl Metrics {
     /// All metrics in a registry of their own; `state` is asked at every scrape.
-    pub fn registry(&self, state: BrokerState) -> Registry {
+    pub fn registry(&self) -> Registry {
         let mut registry = Registry::default();
         self.requests.register(&mut registry);
         self.topics.register(&mut registry);
         self.network.register(&mut registry);
-        registry.register_collector(Box::new(state));
         registry
     }
 }

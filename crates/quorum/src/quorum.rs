@@ -350,11 +350,8 @@ impl Quorum {
 
     /// Host and port of who leads, on the listener by which the nodes of the quorum reach each other.
     pub fn leader_address(&self) -> Option<(Str, u16)> {
-        let leader = self.raft.leader_with_endpoints()?;
-        // An answer names the leader's address and no listener: that on which it was asked.
-        let is_it = |name: &Str| name.is_empty() || *name == self.config.listener;
-        let endpoint = leader.endpoints.into_iter().find(|endpoint| is_it(&endpoint.name))?;
-        Some((endpoint.host, endpoint.port))
+        let at = self.raft.leader_destination()?;
+        Some((at.host, at.port))
     }
 
     /// Monotonic ms at which [`Quorum::tick`] is due.

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use ottla_quorum::{QuorumRequest, QuorumResponse};
-use ottla_wire::messages::{self, FetchRequest, FetchResponse};
+use ottla_wire::messages::{
+    self, BrokerHeartbeatRequest, BrokerHeartbeatResponse, FetchRequest, FetchResponse,
+};
 use ottla_wire::{ApiKey, Decoder, ErrorCode};
 
 use crate::api::{Call, Refusal};
 use crate::clock;
+use crate::controller::witness::connection_ended;
 use crate::net::{Answer, Handling};
 use crate::node::NodeContext;
 use crate::security::{Operation, Resource};
@@ -23,7 +26,7 @@ macro_rules! among_nodes {
                     let request = call.decode::<messages::$request>(body)?;
                     Ok(Box::pin(async move {
                         let response = if node.allows(&call.context, Operation::ClusterAction, Resource::Cluster) {
-                            let ($node, $call, $asked) = (&*node, &call, request);
+                            let ($node, $call, $asked) = (&node, &call, request);
                             $answer
                         } else {
                             let error_code = ErrorCode::ClusterAuthorizationFailed.code();
@@ -67,7 +70,7 @@ among_nodes! {
     BrokerRegistration: BrokerRegistrationRequest, BrokerRegistrationResponse => |node, call, request|
         node.controller.broker_registration(request, call.context.api_version).await;
     BrokerHeartbeat: BrokerHeartbeatRequest, BrokerHeartbeatResponse => |node, call, request|
-        node.controller.broker_heartbeat(request, arrived_ms(call)).await;
+        heartbeat(node, call, request).await;
     ControllerRegistration: ControllerRegistrationRequest, ControllerRegistrationResponse =>
         |node, _call, request| node.controller.controller_registration(request).await;
     AlterPartition: AlterPartitionRequest, AlterPartitionResponse => |node, call, request|
@@ -86,6 +89,25 @@ async fn fetch(node: &NodeContext, request: FetchRequest) -> FetchResponse {
         Err(error) => error.code(),
     };
     FetchResponse { error_code: error_code.code(), ..Default::default() }
+}
+
+/// A heartbeat. From now on it is noticed when the connection ends.
+async fn heartbeat(
+    node: &Arc<NodeContext>,
+    call: &Call,
+    request: BrokerHeartbeatRequest,
+) -> BrokerHeartbeatResponse {
+    let (id, epoch) = (request.broker_id, request.broker_epoch);
+    let response = node.controller.broker_heartbeat(request, arrived_ms(call)).await;
+    let lifetime = &call.context.lifetime;
+    if response.error_code == 0 && lifetime.is_first_of(epoch) {
+        let (node, lifetime) = (Arc::clone(node), Arc::clone(lifetime));
+        tokio::spawn(async move {
+            lifetime.ended().await;
+            connection_ended(&node.controller, id, epoch).await;
+        });
+    }
+    response
 }
 
 /// When the request had come, by [`clock::monotonic_ms`]: what it says of its sender was true then, however long it

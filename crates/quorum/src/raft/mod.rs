@@ -579,7 +579,7 @@ impl Raft {
         self.reply(token, error, ReplyBody::Fetch(FetchReply::Nothing));
     }
 
-    pub(crate) fn leader_with_endpoints(&self) -> Option<Leader> {
+    fn leader_with_endpoints(&self) -> Option<Leader> {
         let mut leader = self.leader.clone()?;
         if leader.endpoints.is_empty() {
             if leader.id == self.config.local.id {
@@ -607,6 +607,11 @@ impl Raft {
                 Some((ReplicaKey::new(voter.id, voter.directory_id), to))
             })
             .collect()
+    }
+
+    /// Where the leader of the epoch is, as far as that is known. What tells of it may not name the listener.
+    pub(crate) fn leader_destination(&self) -> Option<Destination> {
+        self.endpoint_of(&self.leader_with_endpoints()?)
     }
 
     fn endpoint_of(&self, leader: &Leader) -> Option<Destination> {

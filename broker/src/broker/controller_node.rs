@@ -1,0 +1,82 @@
+//! A node that is a controller and no broker (`process.roles=controller`).
+
+use std::sync::Arc;
+
+use ottla_log::disk::StdDisk;
+use ottla_wire::Str;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use super::control::Control;
+use super::ground::{Founded, StartError};
+use super::start::CONTROLLER_DEADLINE;
+use crate::admin;
+use crate::config::Config;
+use crate::controller::server::ControllerServer;
+use crate::controller::{ControllerChannel, announce, look_when_active};
+use crate::node::NodeContext;
+use crate::storage::Directories;
+use crate::telemetry::loggers::Loggers;
+
+/// A running controller.
+#[derive(Debug)]
+pub struct ControllerNode {
+    context: Arc<NodeContext>,
+    server: ControllerServer,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+    /// Kept until the node is gone, as the locks of its directories.
+    _control: Control,
+    _directories: Directories,
+}
+
+/// Starts a controller. It is ready when it knows who leads the quorum.
+///
+/// # Errors
+/// The first thing that stands in the way; nothing is left running then.
+pub async fn start_controller(config: Config, loggers: Arc<Loggers>) -> Result<ControllerNode, StartError> {
+    let mut founded = Founded::new(config, Arc::new(StdDisk), loggers).await?;
+    if let Err(error) = founded.ground.found.complete(&*founded.disk) {
+        founded.give_up().await;
+        return Err(error.into());
+    }
+    let Founded { ground, settings, context, control, server, http, .. } = founded;
+    let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
+    if let Some(http) = http {
+        let begun = Arc::default();
+        tasks.spawn(admin::serve(http, Arc::clone(&begun), stopping.clone()));
+        drop(begun.set(admin::Admin::of_controller(&context)));
+    }
+    let (controller, node_id) = (context.controller.clone(), context.node_id);
+    let channel = ControllerChannel::new(
+        controller.clone(),
+        Str::from(format!("controller-{node_id}")),
+        CONTROLLER_DEADLINE,
+    );
+    let runtime = control.handle();
+    tasks.spawn_on(look_when_active(controller.clone(), node_id, stopping.clone()), &runtime);
+    tasks.spawn_on(announce(controller, channel, settings, stopping.clone()), &runtime);
+    info!(node = node_id, cluster = %context.cluster_id, "controller started");
+    Ok(ControllerNode { context, server, tasks, stopping, _control: control, _directories: ground.found })
+}
+
+impl ControllerNode {
+    /// Returns when the node cannot go on by itself.
+    pub async fn failed(&self) {
+        self.context.controller.stopped().await;
+        error!("the controller of this node has failed");
+    }
+
+    /// Stops: the leadership is given up, requests in hand are answered.
+    pub async fn stop(self) {
+        self.stopping.cancel();
+        if let Err(error) = self.context.controller.stop().await {
+            warn!(%error, "controller not stopped cleanly");
+        }
+        self.server.stop().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+        info!("controller stopped");
+    }
+}

@@ -13,9 +13,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
+use crate::config::Config;
 use crate::controller::ControllerChannel;
 use crate::replication::PeerError;
 
+/// Between heartbeats where nobody says otherwise: more often than Apache's brokers, as a controller of ours learns from it
+/// how soon silence is strange.
+const HEARTBEAT: Duration = Duration::from_millis(500);
 /// Between two attempts to register.
 const REGISTER_AGAIN: Duration = Duration::from_millis(100);
 /// Between heartbeats while the controller has yet to grant what is wanted.
@@ -258,6 +262,12 @@ fn standing(response: &BrokerHeartbeatResponse) -> Standing {
     }
 }
 
+/// Between the heartbeats of a broker that wants nothing.
+pub(super) fn interval(config: &Config) -> Duration {
+    let configured = config.settings.is_set("broker.heartbeat.interval.ms");
+    if configured { config.quorum.heartbeat_interval } else { HEARTBEAT }
+}
+
 /// How long until the next heartbeat: what is wanted and not granted is asked for again soon.
 fn pause(wanted: &Wanted, standing: Standing, interval: Duration) -> Duration {
     let waits = wanted.stop || (wanted.serve && standing != Standing::Serving);
@@ -296,6 +306,14 @@ mod tests {
         assert_eq!(pause(&serve, Standing::Serving, interval), interval);
         let stop = Wanted { stop: true, ..serve };
         assert_eq!(pause(&stop, Standing::Serving, interval), WHILE_WAITING);
+    }
+
+    #[test]
+    fn a_broker_that_wants_nothing_beats_as_often_as_configured() {
+        let config = |overrides| Config::from_overrides(overrides).expect("valid");
+        let every = |config| pause(&Wanted::default(), Standing::Serving, interval(&config));
+        assert_eq!(every(config(&[])), HEARTBEAT);
+        assert_eq!(every(config(&[("broker.heartbeat.interval.ms", "3000")])), Duration::from_secs(3));
     }
 
     #[test]

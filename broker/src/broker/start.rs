@@ -19,7 +19,7 @@ use tracing::info;
 
 use super::control::Control;
 use super::ground::{Founded, Ground, StartError};
-use super::{Broker, Lifecycle, ProducerIds, connection_limits, current_config, monitor};
+use super::{Broker, Lifecycle, ProducerIds, connection_limits, current_config, lifecycle, monitor};
 use crate::admin;
 use crate::api::ControllerConnections;
 use crate::cleaner::LogCleaner;
@@ -48,10 +48,6 @@ const DEFAULT_BUDGET: usize = 128 << 20;
 pub(super) const CONTROLLER_DEADLINE: Duration = Duration::from_secs(10);
 /// One that does not answer a client's request for so long; as Kafka's `controller.socket.timeout.ms`.
 const FORWARDING_DEADLINE: Duration = Duration::from_secs(30);
-
-/// Between heartbeats where nobody says otherwise: more often than Apache's brokers, as a controller of ours learns from it
-/// how soon silence is strange.
-const HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// A running node.
 #[derive(Debug)]
@@ -140,8 +136,7 @@ async fn serve(founded: Founded, listeners: Vec<Listener>) -> Result<Node, Start
         controller.is_active().then(|| Loading::begin(&context, directories.clone(), controller.image()));
     let client_id = Str::from(format!("broker-{}", config.node_id));
     let channel = ControllerChannel::new(controller.clone(), client_id, CONTROLLER_DEADLINE);
-    let configured = config.settings.is_set("broker.heartbeat.interval.ms");
-    let interval = if configured { config.quorum.heartbeat_interval } else { HEARTBEAT };
+    let interval = lifecycle::interval(config);
     let lifecycle = Lifecycle::start(&control.handle(), channel.clone(), request, interval);
     let broker_epoch = lifecycle.registered().await.map_err(StartError::Registration)?;
     let loading = match early {

@@ -31,7 +31,8 @@ impl Controller {
     pub(super) fn new(ids: &[i32], overrides: &[(&str, &str)]) -> Self {
         let config = Config::from_overrides(overrides).expect("valid");
         let image = cluster(ids);
-        let mut brokers = Brokers::new(9000);
+        let session = i64::try_from(config.quorum.session_timeout.as_millis()).expect("short");
+        let mut brokers = Brokers::new(session);
         brokers.activate(&image, 0);
         let upkeep = Upkeep::new(&config.elections, 0);
         Self { image, brokers, upkeep, config, now: 0, next_offset: 1000, keeps: |_, _| true }
@@ -193,6 +194,18 @@ fn while_the_controller_stands_still_nobody_loses_a_session() {
     assert!(controller.is_active(1) && controller.is_active(2));
     controller.pass(5000);
     assert!(!controller.is_active(1), "what was silent before stays counted");
+}
+
+#[test]
+fn a_session_is_as_long_as_configured() {
+    for (configured, ms) in [("5000", 5000), ("20000", 20_000)] {
+        let mut controller = Controller::new(&[1], &[("broker.session.timeout.ms", configured)]);
+        controller.beat(1);
+        controller.pass(ms);
+        assert!(controller.is_active(1));
+        controller.pass(250);
+        assert!(!controller.is_active(1));
+    }
 }
 
 /// Three brokers, each heard of every so many milliseconds.

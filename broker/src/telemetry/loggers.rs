@@ -14,7 +14,7 @@ use tracing_subscriber::filter::Targets;
 pub const ROOT: &str = "root";
 
 /// All others, by name.
-const LOGGERS: [&str; 16] = [
+const LOGGERS: [&str; 17] = [
     "ottla_broker",
     "ottla_broker.admin",
     "ottla_broker.api",
@@ -23,6 +23,7 @@ const LOGGERS: [&str; 16] = [
     "ottla_broker.controller",
     "ottla_broker.group",
     "ottla_broker.net",
+    "ottla_broker.node",
     "ottla_broker.partition",
     "ottla_broker.quota",
     "ottla_broker.replication",

@@ -2,6 +2,7 @@
 
 mod control;
 mod controller_node;
+mod departed;
 mod ground;
 mod lifecycle;
 mod monitor;
@@ -12,6 +13,7 @@ mod stop;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use ottla_quorum::image::MetadataImage;
@@ -34,6 +36,7 @@ use crate::quota::MutationQuota;
 use crate::replication::{Connections, Replication};
 
 pub use controller_node::{ControllerNode, start_controller};
+pub use departed::Departed;
 pub use ground::StartError;
 pub use lifecycle::Lifecycle;
 pub use producer_ids::ProducerIds;
@@ -48,6 +51,8 @@ pub struct Broker {
     pub channel: ControllerChannel,
     /// This broker as a member of the cluster.
     pub lifecycle: Lifecycle,
+    /// Brokers that were fenced a moment ago.
+    pub departed: Departed,
     /// What is fetched from other brokers.
     pub replication: Replication<Connections>,
     /// The active controller, where that is another node.
@@ -180,6 +185,7 @@ impl Broker {
             }
         }
         let offset = new.offset();
+        self.departed.apply(&old, &new, Instant::now());
         // Who stops has to know that everybody knows.
         let waits =
             new.cluster.brokers.values().any(|broker| broker.in_controlled_shutdown && !broker.fenced);

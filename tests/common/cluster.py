@@ -206,8 +206,9 @@ class Cluster:
         return quorum["leader_id"] if quorum else NOBODY
 
     def registered(self, of: int) -> set[int]:
-        """The brokers that one of them tells clients of."""
-        return {broker["node_id"] for broker in self.ask("Metadata", 12, {"topics": []}, of, 2)["brokers"]}
+        """The brokers that serve, as one of them knows. (Metadata names those that left a moment ago, too.)"""
+        brokers = self.ask("DescribeCluster", 1, {"endpoint_type": 1}, of, 2)["brokers"]
+        return {broker["broker_id"] for broker in brokers}
 
     def describe(self, topic: str, of: int | None = None) -> dict[int, Partition]:
         """By partition; empty where the topic is not known."""

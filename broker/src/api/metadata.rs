@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ottla_quorum::image::{MetadataImage, PartitionImage, TopicImage};
 use ottla_wire::messages::metadata_request::MetadataRequestTopic;
@@ -119,9 +120,11 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    /// The brokers that serve and have an address on the client's listener.
+    /// The brokers that serve, or did a moment ago, and have an address on the client's listener.
     fn brokers(&self) -> Vec<MetadataResponseBroker> {
-        let unfenced = self.image.cluster.brokers.values().filter(|broker| !broker.fenced);
+        let now = Instant::now();
+        let all = self.image.cluster.brokers.values();
+        let named = all.filter(|broker| !broker.fenced || self.broker.departed.has(broker.id, now));
         let row = |broker: &Arc<ottla_quorum::image::BrokerImage>| {
             let endpoint = broker.endpoint(self.context.listener.as_str())?;
             Some(MetadataResponseBroker {
@@ -132,7 +135,7 @@ impl View<'_> {
                 ..Default::default()
             })
         };
-        unfenced.filter_map(row).collect()
+        named.filter_map(row).collect()
     }
 
     fn topics(&self, asked: &Asked, refused: &[(Str, ErrorCode)]) -> Vec<MetadataResponseTopic> {

@@ -19,7 +19,9 @@ use tracing::info;
 
 use super::control::Control;
 use super::ground::{Founded, Ground, StartError};
-use super::{Broker, Lifecycle, ProducerIds, connection_limits, current_config, lifecycle, monitor};
+use super::{
+    Broker, Departed, Lifecycle, ProducerIds, connection_limits, current_config, lifecycle, monitor,
+};
 use crate::admin;
 use crate::api::ControllerConnections;
 use crate::cleaner::LogCleaner;
@@ -303,6 +305,7 @@ fn assemble(
         channel,
         lifecycle,
         replication,
+        departed: Departed::default(),
         partitions,
         cleaner,
         memory: memory(&now),

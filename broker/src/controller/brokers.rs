@@ -37,6 +37,8 @@ struct Session {
     contact_ms: i64,
     /// Heard of by this controller itself.
     heard: bool,
+    /// Fetches the metadata from this controller, if it says nothing else.
+    fetches: bool,
     /// The last times between two contacts.
     gaps: VecDeque<i64>,
     /// Newest metadata that it has, -1 if it never said.
@@ -53,6 +55,7 @@ impl Session {
             epoch,
             contact_ms: now,
             heard: false,
+            fetches: false,
             gaps: VecDeque::new(),
             metadata_offset: -1,
             registered_at: None,
@@ -76,8 +79,12 @@ impl Session {
         self.patience().is_some_and(|patience| self.contact_ms.saturating_add(patience) < now)
     }
 
-    /// How long a silence is not strange; `None` while its habits are not known.
+    /// How long a silence is not strange; `None` while its habits are not known. Who does not even fetch from a new
+    /// controller is silent since that became active.
     fn patience(&self) -> Option<i64> {
+        if !self.heard && !self.fetches {
+            return Some(SHORTEST_SILENCE_MS);
+        }
         let known = self.gaps.len() == HABIT;
         let longest = self.gaps.iter().max().copied().filter(|_| known)?;
         Some(longest.saturating_mul(STRANGE).max(SHORTEST_SILENCE_MS))
@@ -105,6 +112,13 @@ impl Brokers {
             }
             session.heard = true;
             session.contact_ms = session.contact_ms.max(now);
+        }
+    }
+
+    /// The node fetches the metadata from this controller, so its process lives.
+    pub(crate) fn fetches(&mut self, id: i32) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.fetches = true;
         }
     }
 

@@ -171,6 +171,7 @@ impl Controller {
 fn a_broker_is_fenced_when_it_was_silent_for_longer_than_its_session() {
     let mut controller = Controller::new(&[1, 2, 3], &[]);
     controller.topic(1, &[1, 2, 3]);
+    controller.brokers.fetches(1);
     for _ in 0..9 {
         controller.pass(1000);
         controller.beat(2);
@@ -259,6 +260,21 @@ fn a_short_standstill_of_the_controller_makes_nobody_strange() {
         controller.beat_every(500, 500, &[1, 2, 3]);
     }
     assert!((1..=3).all(|id| controller.is_active(id)));
+}
+
+#[test]
+fn who_does_not_even_fetch_from_a_new_active_controller_is_silent() {
+    for (fetches, silent) in [(false, 3000), (true, 9500)] {
+        let mut controller = with_habits(500);
+        controller.brokers.activate(&controller.image, controller.now);
+        if fetches {
+            controller.brokers.fetches(3);
+        }
+        controller.beat_every(500, silent - 1000, &[1, 2]);
+        assert!(controller.is_active(3));
+        controller.beat_every(500, 1000, &[1, 2]);
+        assert!(!controller.is_active(3), "fetches: {fetches}");
+    }
 }
 
 #[test]

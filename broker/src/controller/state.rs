@@ -202,6 +202,7 @@ impl Controller {
         if !self.is_active() || now < self.upkeep.next_due(&self.brokers) {
             return Ok(());
         }
+        self.quorum.fetching().for_each(|id| self.brokers.fetches(id));
         let view = View::new(self.quorum.image(), &self.settings.config);
         let records = self.upkeep.run(&view, &mut self.brokers, now);
         if records.is_empty() {

@@ -2,6 +2,7 @@
 
 use super::Quorum;
 use crate::features::KRaftVersion;
+use crate::raft::Progress;
 use crate::raft::message::ReplicaKey;
 use crate::voters::Voter;
 
@@ -51,6 +52,12 @@ impl Quorum {
             replicas: self.replicas(),
             kraft_version: self.raft.kraft_version(),
         }
+    }
+
+    /// The other nodes that have fetched from this one since it leads.
+    pub fn fetching(&self) -> impl Iterator<Item = i32> {
+        let fetched = |(key, progress): (ReplicaKey, Progress)| (progress.last_fetch >= 0).then_some(key.id);
+        self.raft.progress().into_iter().filter_map(fetched)
     }
 
     fn replicas(&self) -> Vec<ReplicaStatus> {

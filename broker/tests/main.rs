@@ -17,6 +17,7 @@ mod controller_listener;
 mod every_version;
 mod failing_disk;
 mod fetch_sessions;
+mod forwarding;
 mod groups;
 mod idempotence;
 mod keys;

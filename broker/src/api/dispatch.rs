@@ -78,6 +78,8 @@ apis! {
     AlterPartitionReassignments: AlterPartitionReassignmentsRequest => forward,
     ListPartitionReassignments: ListPartitionReassignmentsRequest => forward,
     UnregisterBroker: UnregisterBrokerRequest => forward,
+    AddRaftVoter: AddRaftVoterRequest => forward,
+    RemoveRaftVoter: RemoveRaftVoterRequest => forward,
     OffsetDelete: OffsetDeleteRequest => offset_delete,
     DescribeClientQuotas: DescribeClientQuotasRequest => describe_client_quotas,
     AlterClientQuotas: AlterClientQuotasRequest => forward,

@@ -16,6 +16,7 @@ MODULES = (
     "commits",
     "configs",
     "admin",
+    "cluster",
     "mutations",
     "limits",
 )

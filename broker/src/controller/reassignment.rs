@@ -65,6 +65,7 @@ pub(crate) fn alter_reassignments(
     }
     let response = AlterPartitionReassignmentsResponse {
         allow_replication_factor_change: request.allow_replication_factor_change,
+        error_message: None,
         responses,
         ..Default::default()
     };
@@ -96,7 +97,7 @@ pub(crate) fn list_reassignments(
             .filter_map(|asked| ongoing(image.topics.by_name(&asked.name)?, Some(&asked.partition_indexes)))
             .collect(),
     };
-    ListPartitionReassignmentsResponse { topics, ..Default::default() }
+    ListPartitionReassignmentsResponse { error_message: None, topics, ..Default::default() }
 }
 
 fn ongoing(topic: &TopicImage, asked: Option<&[i32]>) -> Option<OngoingTopicReassignment> {

@@ -8,7 +8,7 @@ use tracing::warn;
 use crate::api::controlled::{self, CONTROLLED, Decided};
 use crate::api::{Call, envelope};
 use crate::node::NodeContext;
-use crate::security::{Operation, Resource};
+use crate::security::{Action, Operation, Resource};
 
 /// The wrapped request's answer, or why it has none.
 pub(super) async fn answer(node: &NodeContext, call: &Call, request: EnvelopeRequest) -> EnvelopeResponse {
@@ -20,6 +20,10 @@ pub(super) async fn answer(node: &NodeContext, call: &Call, request: EnvelopeReq
         Ok(opened) => opened,
         Err(code) => return refused(code),
     };
+    let may_send = Action { operation: Operation::Describe, resource: Resource::Api(inner.api) };
+    if !node.authoriser.allows(&inner.context, may_send) {
+        return refused(ErrorCode::ClusterAuthorizationFailed);
+    }
     let deciding = match controlled::decide(node, inner, body) {
         Ok(deciding) => deciding,
         Err(reason) => {

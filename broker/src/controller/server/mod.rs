@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use ottla_quorum::MetadataImage;
 use ottla_wire::messages::{
     ApiVersionsRequest, DescribeClusterRequest, DescribeConfigsRequest, EnvelopeRequest,
 };
@@ -122,6 +123,20 @@ struct ControllerService {
     stopping: CancellationToken,
 }
 
+impl ControllerService {
+    /// Whether the images have other limits.
+    fn differ(&self, before: &MetadataImage, now: &MetadataImage) -> bool {
+        let id = self.node.node_id;
+        let configs = |image: &MetadataImage| (image.configs.default_broker(), image.configs.broker(id));
+        !Arc::ptr_eq(&before.security, &now.security) || configs(before) != configs(now)
+    }
+
+    fn limit(&self, image: &MetadataImage) {
+        self.node.quotas.set(&image.security);
+        self.connections.limit(connection_limits(&current_config(&self.node.config, image)));
+    }
+}
+
 impl Service for ControllerService {
     fn start(self: &Arc<Self>, peer: &Peer, frame: Frame) -> Result<Handling, Refusal> {
         match Call::open(&SERVED, &self.node, peer, frame)? {
@@ -202,17 +217,15 @@ fn route(node: Arc<NodeContext>, call: Call, body: Decoder) -> Result<Handling, 
 /// Puts limits into effect as the metadata has them.
 async fn follow_metadata(service: Arc<ControllerService>) {
     let mut changes = service.node.controller.image_changes();
+    let mut before: Option<Arc<MetadataImage>> = None;
     loop {
         let image = Arc::clone(&changes.borrow_and_update());
-        let following = Arc::clone(&service);
-        let limit = move || {
-            let node = &following.node;
-            node.quotas.set(&image.security);
-            following.connections.limit(connection_limits(&current_config(&node.config, &image)));
-        };
-        // May wait for the name server.
-        if tokio::task::spawn_blocking(limit).await.is_err() {
-            error!("putting limits into effect panicked");
+        if before.replace(Arc::clone(&image)).is_none_or(|before| service.differ(&before, &image)) {
+            let following = Arc::clone(&service);
+            // May wait for the name server.
+            if tokio::task::spawn_blocking(move || following.limit(&image)).await.is_err() {
+                error!("putting limits into effect panicked");
+            }
         }
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },

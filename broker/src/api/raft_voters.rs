@@ -21,7 +21,10 @@ pub(crate) async fn add(
         return not_added(&request, &error(ErrorCode::ClusterAuthorizationFailed));
     }
     match node.controller.quorum_request(QuorumRequest::AddRaftVoter(request.clone())).await {
-        Ok(QuorumResponse::AddRaftVoter(response)) => response,
+        Ok(QuorumResponse::AddRaftVoter(response)) => {
+            let error_message = reason(response.error_code, response.error_message);
+            AddRaftVoterResponse { error_message, ..response }
+        }
         other => not_added(&request, &unanswered(other.err())),
     }
 }
@@ -36,7 +39,10 @@ pub(crate) async fn remove(
         return not_removed(&request, &error(ErrorCode::ClusterAuthorizationFailed));
     }
     match node.controller.quorum_request(QuorumRequest::RemoveRaftVoter(request.clone())).await {
-        Ok(QuorumResponse::RemoveRaftVoter(response)) => response,
+        Ok(QuorumResponse::RemoveRaftVoter(response)) => {
+            let error_message = reason(response.error_code, response.error_message);
+            RemoveRaftVoterResponse { error_message, ..response }
+        }
         other => not_removed(&request, &unanswered(other.err())),
     }
 }
@@ -57,6 +63,13 @@ pub(crate) fn not_removed(_: &RemoveRaftVoterRequest, error: &TopicError) -> Rem
         error_message: Some(error.message.clone()),
         ..Default::default()
     }
+}
+
+/// What is said of an error, if only what it means; nothing where there is none.
+fn reason(code: i16, given: Option<Str>) -> Option<Str> {
+    let code = ErrorCode::try_from(code).unwrap_or(ErrorCode::UnknownServerError);
+    let meaning = || Str::from(code.to_string());
+    (code != ErrorCode::None).then(|| given.filter(|given| !given.is_empty()).unwrap_or_else(meaning))
 }
 
 fn error(code: ErrorCode) -> TopicError {

@@ -40,7 +40,7 @@ impl ControllerHandle {
         }
     }
 
-    /// BrokerHeartbeat, which arrived at `arrived_ms` of [`clock::monotonic_ms`].
+    /// BrokerHeartbeat, which arrived at `arrived_ms` of [`monotonic_ms`](crate::clock::monotonic_ms).
     pub async fn broker_heartbeat(
         &self,
         request: BrokerHeartbeatRequest,

@@ -105,7 +105,7 @@ def namespace():
 def clean(operator):
     """No test finds what another one has left, whatever the order and however that one ended."""
     yield
-    kube.clear("demo")
+    kube.clear(*kube.KEPT)
 
 
 @pytest.fixture(scope="session")

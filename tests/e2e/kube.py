@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent.parent
 VERSION = os.environ.get("OTTLA_VERSION", "0.1.0")
 NAMESPACE = "e2e"
 CLUSTER = os.environ.get("OTTLA_E2E_CLUSTER", "ottla-e2e")
+KEPT = {"demo"}  # clusters that several tests share
 NODE_PORT, BROKER_PORT = 32192, 32193  # mapped to this machine by kind/single.yaml
 
 

@@ -1,5 +1,7 @@
 """Clusters of several nodes: broker and controller at once, or apart; pods that go; more nodes, fewer nodes; a changed spec."""
 
+import json
+import random
 import re
 import time
 import uuid
@@ -17,12 +19,24 @@ def named(shape):
     return f"several-{shape}"
 
 
-@pytest.fixture(params=SHAPES)
-def shape(request, report):
-    """A cluster of three brokers and three controllers, ready; and how it was begun."""
+@pytest.fixture(scope="module", params=SHAPES)
+def begun(request):
+    """A cluster of three brokers and three controllers that the tests of its shape share, and how long its start took."""
     name = named(request.param)
-    kube.apply(kube.cluster(name, nodePools=SHAPES[request.param]))
-    report(f"{request.param}: apply to Ready: {kube.until_ready('kafkacluster', name, 240):.1f} s")
+    kube.KEPT.add(name)
+    try:
+        kube.apply(kube.cluster(name, nodePools=SHAPES[request.param]))
+        yield name, kube.until_ready("kafkacluster", name, 240)
+    finally:
+        kube.KEPT.discard(name)
+
+
+@pytest.fixture
+def shape(begun, report):
+    """The shared cluster, ready."""
+    name, taken = begun
+    report(f"{name}: apply to Ready: {taken:.1f} s")
+    kube.until_ready("kafkacluster", name, 120)
     kube.until_served(name)
     return name
 
@@ -107,7 +121,8 @@ def test_a_changed_spec_is_taken_by_one_node_after_the_other_while_clients_go_on
     topic = replicated(shape)
     until_whole(shape, topic)
     pods = {p["metadata"]["name"]: p["metadata"]["uid"] for p in kube.items("pods", "-l", f"ottla.dev/cluster={shape}")}
-    kube.kubectl("annotate", "kafkacluster", shape, f"ottla.dev/restart={time.time()}")
+    changed = json.dumps({"spec": {"config": {"num.partitions": random.randrange(2, 1000)}}})
+    kube.kubectl("patch", "kafkacluster", shape, "--type=merge", "-p", changed)
     produced = 0
     deadline = time.monotonic() + 400
 

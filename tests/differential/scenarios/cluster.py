@@ -13,7 +13,9 @@ def elections(broker: Broker) -> None:
     def elect(label: str, partitions: list | None, kind: int = 0, timeout: int = 5000) -> None:
         broker.each(
             "ElectLeaders",
-            lambda version: {"topic_partitions": partitions, "timeout_ms": timeout} | ({"election_type": kind} if version else {}),
+            lambda version: (
+                {"topic_partitions": partitions, "timeout_ms": timeout} | ({"election_type": kind} if version else {})
+            ),
             label,
         )
 

@@ -19,6 +19,9 @@ WITHOUT = ("transaction.version", "group.version", "share.version", "streams.ver
 CLIENTS = {"auto.create.topics.enable": "true", "offsets.topic.num.partitions": "50"}
 COMBINED, CONTROLLER, BROKER = "broker,controller", "controller", "broker"
 NOBODY = -1
+TOPIC_ALREADY_EXISTS, ELECTION_NOT_NEEDED = 36, 84
+# REQUEST_TIMED_OUT, NOT_CONTROLLER
+AGAIN = {7, 41}
 
 
 @dataclass(frozen=True)
@@ -244,8 +247,8 @@ class Cluster:
             "assignments": replicas,
             "configs": [{"name": name.replace("_", "."), "value": value} for name, value in configs.items()],
         }
-        (answer,) = self.ask("CreateTopics", 5, {"topics": [spec], "timeout_ms": 20_000}, seconds=25)["topics"]
-        assert answer["error_code"] == 0, answer
+        body = {"topics": [spec], "timeout_ms": 20_000}
+        self._decided("CreateTopics", 5, body, lambda answer: answer["topics"], {TOPIC_ALREADY_EXISTS})
         for id in [id for id in self.brokers if id in self.running]:
             self.until(f"{topic} on broker {id}", lambda: len(self.describe(topic, id)) == len(assignment))
 
@@ -253,9 +256,12 @@ class Cluster:
         """Other replicas, or another order of them; returns when they are in place."""
         partitions = [{"partition_index": partition, "replicas": ids} for partition, ids in assignment.items()]
         body = {"timeout_ms": 20_000, "topics": [{"name": topic, "partitions": partitions}]}
-        answer = self.ask("AlterPartitionReassignments", 0, body, seconds=25)
-        errors = [found for said in answer["responses"] for found in said["partitions"] if found["error_code"] != 0]
-        assert answer["error_code"] == 0 and not errors, answer
+        self._decided(
+            "AlterPartitionReassignments",
+            0,
+            body,
+            lambda answer: [it for said in answer["responses"] for it in said["partitions"]],
+        )
         wanted = {partition: tuple(ids) for partition, ids in assignment.items()}
 
         def in_place() -> bool:
@@ -266,10 +272,19 @@ class Cluster:
     def elect_preferred(self, topic: str) -> None:
         partitions = list(self.describe(topic))
         body = {"election_type": 0, "topic_partitions": [{"topic": topic, "partitions": partitions}], "timeout_ms": 20_000}
-        answer = self.ask("ElectLeaders", 2, body, seconds=25)
-        not_needed = 84
-        results = [found for said in answer["replica_election_results"] for found in said["partition_result"]]
-        assert answer["error_code"] == 0 and all(found["error_code"] in (0, not_needed) for found in results), answer
+        results = lambda answer: [it for said in answer["replica_election_results"] for it in said["partition_result"]]  # noqa: E731
+        self._decided("ElectLeaders", 2, body, results, {ELECTION_NOT_NEEDED})
+
+    def _decided(self, api: str, version: int, body: dict, parts: Callable[[dict], list[dict]], fine=frozenset()) -> None:
+        """Asks until the controller has decided: while nobody is active it says so, or that it took too long."""
+
+        def accepted() -> bool:
+            answer = self.ask(api, version, body, seconds=25)
+            errors = {part["error_code"] for part in [answer, *parts(answer)] if part.get("error_code")} - fine
+            assert errors <= AGAIN, answer
+            return not errors
+
+        self.until(f"{api} is accepted", accepted)
 
     def lead(self, topic: str, leaders: dict[int, int]) -> None:
         """Makes these brokers the preferred leaders, and has them elected."""

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use ottla_quorum::image::BrokerImage;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
@@ -17,14 +17,26 @@ use super::network::address;
 
 /// How long a listener may take to accept; who does not answer at all is left to its session.
 const PROBE: Duration = Duration::from_millis(500);
+/// When its listeners are looked at, each after the one before, in milliseconds.
+const AGAIN_AFTER_MS: [u64; 5] = [0, 10, 40, 100, 250];
 
-/// The connection by which a broker of this epoch sent heartbeats has ended: if its listeners are gone too, so is the broker.
+/// The connection by which a broker of this epoch sent heartbeats has ended: if its listeners are gone too, so is the broker. A
+/// process that is killed closes its sockets one after the other, in any order: the listeners are looked at again.
 pub(crate) async fn connection_ended(controller: &ControllerHandle, id: i32, epoch: i64) {
-    let image = controller.image();
-    let Some(broker) = image.active_broker(id).filter(|broker| broker.epoch == epoch) else { return };
-    if !controller.is_active() || !is_gone(broker).await {
-        return;
+    for pause in AGAIN_AFTER_MS {
+        sleep(Duration::from_millis(pause)).await;
+        let image = controller.image();
+        let Some(broker) = image.active_broker(id).filter(|broker| broker.epoch == epoch) else { return };
+        if !controller.is_active() {
+            return;
+        }
+        if is_gone(broker).await {
+            return fence(controller, id, epoch).await;
+        }
     }
+}
+
+async fn fence(controller: &ControllerHandle, id: i32, epoch: i64) {
     match controller.broker_gone(id, epoch).await {
         Ok(()) => info!(broker = id, epoch, "broker is gone: its connection ended and its listeners refuse"),
         Err(error) => debug!(broker = id, %error, "broker is not fenced"),

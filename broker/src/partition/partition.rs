@@ -119,6 +119,8 @@ pub struct Partition {
     pub(super) waiters: Waiters,
     pub(super) followers_waiting: Waiters,
     flushing: AtomicBool,
+    /// Held by whoever flushes: what one has taken along is not on disk for another before it is done.
+    flushes: Mutex<()>,
     pub(super) cleaning: super::cleaning::State,
 }
 
@@ -157,6 +159,7 @@ impl Partition {
             waiters: Waiters::default(),
             followers_waiting: Waiters::default(),
             flushing: AtomicBool::new(false),
+            flushes: Mutex::default(),
             cleaning: super::cleaning::State::default(),
         });
         partition.with_log(|log| partition.enter(log));
@@ -501,6 +504,7 @@ impl Partition {
     /// Makes everything appended durable; appends go on meanwhile. Waits for the disk: never on a task of the runtime.
     /// A failure fences the directory, whatever it is: the kernel may have dropped what was not written.
     pub(super) fn flush(&self, now: TimestampMs) -> Result<(), LogError> {
+        let _one_at_a_time = self.flushes.lock();
         let Some(prepared) = self.with_log(ottla_log::Log::prepare_flush) else { return Ok(()) };
         let flush = prepared.inspect_err(|error| self.judge(error))?;
         let result = flush.run();

@@ -229,6 +229,26 @@ async fn with_flush_messages_1_a_failed_fsync_acknowledges_nothing() {
     assert_eq!(partition.high_watermark(), Offset(1));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn with_flush_messages_1_a_second_flush_does_not_take_the_first_ones_word() {
+    let mut fixture = Fixture::new(1, &[("log.flush.interval.messages", "1")]);
+    let partition = fixture.create(0);
+    append(&partition, 1).unwrap();
+    partition.wait_committed(Offset(1)).await.unwrap();
+    let a_moment = || std::thread::sleep(std::time::Duration::from_millis(50));
+    let second = fixture.disks[0].while_syncs_wait(|| {
+        append(&partition, 1).unwrap();
+        a_moment();
+        let partitions = Arc::clone(&fixture.partitions);
+        let second = std::thread::spawn(move || partitions.flush_due(clock::now()));
+        a_moment();
+        assert_eq!(partition.high_watermark(), Offset(1), "no fsync has come to its end");
+        second
+    });
+    second.join().unwrap();
+    partition.wait_committed(Offset(2)).await.unwrap();
+}
+
 #[test]
 fn a_new_topic_of_an_old_name_does_not_take_up_the_old_ones_checkpoints() {
     let mut fixture = Fixture::new(1, &[]);

@@ -82,7 +82,8 @@ impl Log {
         self.complete_flush(&flush, result, now)
     }
 
-    /// Gathers what is to be synced. The caller runs it, with or without the lock, and completes it.
+    /// Gathers what is to be synced. The caller runs it, with or without the lock, and completes it before it prepares another:
+    /// what this one has taken along the next would take for synced.
     ///
     /// # Errors
     /// When index entries in memory cannot be written.

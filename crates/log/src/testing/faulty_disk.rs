@@ -3,7 +3,7 @@
 use super::Rng;
 use super::crash::{Change, crashed};
 use crate::disk::{Disk, DiskFile, OpenMode, Space, StdDisk};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, IoSlice};
@@ -28,6 +28,7 @@ struct State {
     name_changes: Vec<NameChange>,
     space_left: Option<usize>,
     sync_fails: bool,
+    syncs: Arc<RwLock<()>>,
     broken: Option<PathBuf>,
     changes_left: Option<usize>,
 }
@@ -107,6 +108,13 @@ impl FaultyDisk {
     /// Lets every sync of a file fail, or succeed again.
     pub fn set_sync_fails(&self, fails: bool) {
         self.state.lock().sync_fails = fails;
+    }
+
+    /// Does something while no sync of a file comes to its end.
+    pub fn while_syncs_wait<R>(&self, act: impl FnOnce() -> R) -> R {
+        let syncs = Arc::clone(&self.state.lock().syncs);
+        let _waiting = syncs.write();
+        act()
     }
 
     /// Lets everything below a directory fail, reads too, as a disk does that has died.
@@ -415,6 +423,8 @@ impl DiskFile for FaultyFile {
 
     /// Nothing is really synced: the model decides what survives, and tests are quick.
     fn sync(&self) -> io::Result<()> {
+        let syncs = Arc::clone(&self.state.lock().syncs);
+        let _may_end = syncs.read();
         self.change()?;
         if self.state.lock().sync_fails {
             return Err(io::Error::other("sync failed"));

@@ -23,7 +23,7 @@ CLUSTERS = {
     "apache-controllers-4": lambda: separate([Apache], [Apache, Ottla, Apache, Ottla]),
     "ottla-controllers-4": lambda: separate([Ottla] * 3, [Ottla, Apache, Ottla, Apache]),
 }
-CHOSEN = [kind for kind in os.environ.get("OTTLA_CLUSTERS", "apache").split(",") if kind]
+CHOSEN = [kind for kind in os.environ.get("OTTLA_CLUSTERS", "ottla,apache-controllers").split(",") if kind]
 LONG = os.environ.get("OTTLA_CLUSTER_LONG") == "1"
 
 

@@ -110,7 +110,8 @@ async fn what_the_controller_decides_may_be_asked_of_any_broker() {
     let again = client.call(&topic("t7", 2), 7).await;
     assert_eq!(again.topics[0].error_code, ErrorCode::TopicAlreadyExists.code());
 
-    let grown = CreatePartitionsTopic { name: "t7".into(), count: 3, ..Default::default() };
+    let grown =
+        CreatePartitionsTopic { name: "t7".into(), count: 3, assignments: None, ..Default::default() };
     let grow = CreatePartitionsRequest { topics: vec![grown], timeout_ms: 10_000, ..Default::default() };
     assert_eq!(client.call(&grow, 3).await.results[0].error_code, 0);
     let image = pair.controller.broker().controller.image();

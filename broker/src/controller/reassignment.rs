@@ -65,7 +65,8 @@ pub(crate) fn alter_reassignments(
     }
     let response = AlterPartitionReassignmentsResponse {
         allow_replication_factor_change: request.allow_replication_factor_change,
-        error_message: None,
+        // As Kafka: nothing asked is answered with no words, anything else with none at all.
+        error_message: request.topics.is_empty().then(Str::default),
         responses,
         ..Default::default()
     };

@@ -127,13 +127,17 @@ fn judge(node: &Leaving, answers: &Answers) -> Verdict {
         let Some(placement) = &answers.placement else {
             return Verdict::Waits("waits until the brokers answer".to_owned());
         };
-        let mut partitions = placement.on(node.id.0);
-        if let Some(first) = partitions.next() {
-            let count = 1 + partitions.count();
-            return Verdict::Blocked(format!(
-                "{count} partitions have replicas on it, {} among them",
-                first.name
-            ));
+        let partitions: Vec<_> = placement.on(node.id.0).collect();
+        match partitions.as_slice() {
+            [] => {}
+            [only] => return Verdict::Blocked(format!("partition {} has a replica on it", only.name)),
+            [first, ..] => {
+                let count = partitions.len();
+                return Verdict::Blocked(format!(
+                    "{count} partitions have replicas on it, {} among them",
+                    first.name
+                ));
+            }
         }
     }
     let Some(uid) = &node.set else {
@@ -208,7 +212,7 @@ mod tests {
     fn a_broker_with_partitions_stays_and_says_which() {
         let plan = plan(&two_leave(false), &answers(&[0, 1, 2], &[0, 2]));
         assert_eq!(plan.blocked, BTreeSet::from([NodeId(2)]));
-        assert!(plan.held[&NodeId(2)].contains("1 partitions have replicas on it, orders-0"), "{plan:?}");
+        assert!(plan.held[&NodeId(2)].contains("partition orders-0 has a replica on it"), "{plan:?}");
         assert!(plan.held[&NodeId(1)].contains("votes until"), "{plan:?}");
         assert_eq!(plan.step, None);
     }

@@ -89,8 +89,10 @@ fn outcome(cluster: &ValidatedCluster, observed: &Observed, done: &Done) -> Outc
     let mut problems = cluster.nodes.iter().filter_map(|node| pod_problem(node, &observed.pods));
     if let Some(mut problem) = problems.next() {
         let others = problems.count();
-        if others > 0 {
-            problem.message = format!("{}; {others} others are not ready", problem.message);
+        match others {
+            0 => {}
+            1 => problem.message += "; another one is not ready",
+            _ => problem.message += &format!("; {others} others are not ready"),
         }
         return problem;
     }

@@ -211,7 +211,7 @@ fn several_that_are_not_ready_are_counted() {
     let three = |s: &mut Value| s["nodePools"][0]["replicas"] = json!(3);
     let (status, outcome) = folded(three, "Bound", Some(ready()), true);
     assert_eq!(outcome.state, State::Progressing);
-    assert!(outcome.message.ends_with("; 1 others are not ready"), "{}", outcome.message);
+    assert!(outcome.message.ends_with("; another one is not ready"), "{}", outcome.message);
     assert_eq!(status.nodes.iter().map(|n| n.ready).collect::<Vec<_>>(), [true, false, false]);
 }
 

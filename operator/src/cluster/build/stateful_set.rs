@@ -7,10 +7,11 @@ use k8s_openapi::{
     api::{
         apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy},
         core::v1::{
-            Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-            HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodSecurityContext,
-            PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
-            TopologySpreadConstraint, Volume, VolumeMount,
+            Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
+            HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodAffinityTerm,
+            PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
+            SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+            WeightedPodAffinityTerm,
         },
     },
     apimachinery::pkg::{
@@ -98,35 +99,58 @@ fn template(cluster: &ValidatedCluster, node: &Node, ports: &NodePorts) -> PodTe
             automount_service_account_token: Some(false),
             // A Service named `kafka` would put `KAFKA_PORT` into the environment, which the broker reads as configuration.
             enable_service_links: Some(false),
+            affinity: Some(apart(cluster, node)),
             topology_spread_constraints: Some(spread(cluster, node)),
             ..PodSpec::default()
         }),
     }
 }
 
-/// Over zones, then over machines: preferred, so that a Kubernetes cluster smaller than the Kafka cluster will do. Brokers are spread among
-/// brokers, controllers that are nothing else among controllers.
+/// Over machines: preferred, so that a Kubernetes cluster smaller than the Kafka cluster will do.
 fn spread(cluster: &ValidatedCluster, node: &Node) -> Vec<TopologySpreadConstraint> {
+    vec![TopologySpreadConstraint {
+        max_skew: 1,
+        topology_key: "kubernetes.io/hostname".to_owned(),
+        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        label_selector: Some(alike(cluster, node)),
+        ..TopologySpreadConstraint::default()
+    }]
+}
+
+/// Over zones. Not a second constraint: the scheduler passes over machines that lack the label of any of them, and those without zones
+/// would be spread over nothing.
+fn apart(cluster: &ValidatedCluster, node: &Node) -> Affinity {
+    let term = PodAffinityTerm {
+        topology_key: "topology.kubernetes.io/zone".to_owned(),
+        label_selector: Some(alike(cluster, node)),
+        ..PodAffinityTerm::default()
+    };
+    let preferred = vec![WeightedPodAffinityTerm { weight: 100, pod_affinity_term: term }];
+    let pod_anti_affinity = Some(PodAntiAffinity {
+        preferred_during_scheduling_ignored_during_execution: Some(preferred),
+        ..PodAntiAffinity::default()
+    });
+    Affinity { pod_anti_affinity, ..Affinity::default() }
+}
+
+/// Brokers are spread among brokers, controllers that are nothing else among controllers.
+fn alike(cluster: &ValidatedCluster, node: &Node) -> LabelSelector {
     let role = if node.is_broker() { names::BROKER } else { names::CONTROLLER };
-    let alike = BTreeMap::from([
+    let labels = BTreeMap::from([
         (names::CLUSTER.to_owned(), cluster.name.clone()),
         (role.to_owned(), "true".to_owned()),
     ]);
-    let over = |label: &str| TopologySpreadConstraint {
-        max_skew: 1,
-        topology_key: label.to_owned(),
-        when_unsatisfiable: "ScheduleAnyway".to_owned(),
-        label_selector: Some(LabelSelector { match_labels: Some(alike.clone()), match_expressions: None }),
-        ..TopologySpreadConstraint::default()
-    };
-    vec![over("topology.kubernetes.io/zone"), over("kubernetes.io/hostname")]
+    LabelSelector { match_labels: Some(labels), match_expressions: None }
 }
 
-/// The user's constraints are in place of ours, not beside them; an empty list is none.
+/// The user's constraints and affinity are in place of ours, not beside them; an empty list or object is none.
 fn replace_spread(template: &mut PodTemplateSpec, overrides: &PodTemplateSpec) {
-    let is_given = overrides.spec.as_ref().is_some_and(|s| s.topology_spread_constraints.is_some());
-    if let Some(spec) = template.spec.as_mut().filter(|_| is_given) {
+    let (Some(spec), Some(given)) = (template.spec.as_mut(), overrides.spec.as_ref()) else { return };
+    if given.topology_spread_constraints.is_some() {
         spec.topology_spread_constraints = None;
+    }
+    if given.affinity.is_some() {
+        spec.affinity = None;
     }
 }
 

@@ -108,7 +108,7 @@ fn the_users_spread_is_in_place_of_ours() {
         let keys = pod.topology_spread_constraints.unwrap_or_default().into_iter().map(|c| c.topology_key);
         keys.collect::<Vec<_>>()
     };
-    assert_eq!(spread(json!({})), ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]);
+    assert_eq!(spread(json!({})), ["kubernetes.io/hostname"]);
     let own = json!([{"maxSkew": 1, "topologyKey": "rack.example", "whenUnsatisfiable": "DoNotSchedule"}]);
     assert_eq!(spread(json!({"topologySpreadConstraints": own})), ["rack.example"]);
     assert!(spread(json!({"topologySpreadConstraints": []})).is_empty());

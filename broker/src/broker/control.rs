@@ -15,11 +15,13 @@ pub(super) struct Control {
 impl Control {
     /// Stack of the thread, in bytes.
     const STACK: usize = 512 * 1024;
+    /// Threads that wait for the name server: a slow one does not keep heartbeats from other addresses. They go when idle.
+    const RESOLVING: usize = 32;
 
     pub(super) fn new() -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
-            .max_blocking_threads(2)
+            .max_blocking_threads(Self::RESOLVING)
             .thread_name("control")
             .thread_stack_size(Self::STACK)
             .enable_all()

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use super::control::Control;
 use super::ground::{Founded, StartError};
 use super::start::CONTROLLER_DEADLINE;
+use super::stop::DRAIN;
 use crate::admin;
 use crate::config::Config;
 use crate::controller::server::ControllerServer;
@@ -76,7 +77,9 @@ impl ControllerNode {
         }
         self.server.stop().await;
         self.tasks.close();
-        self.tasks.wait().await;
+        if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
+            warn!("background tasks did not finish in time");
+        }
         info!("controller stopped");
     }
 }

@@ -45,6 +45,8 @@ enum Standing {
     Refused(ErrorCode),
     Fenced,
     Serving,
+    /// Its registration is gone.
+    Removed,
     /// Nobody depends on it any more.
     MayStop,
 }
@@ -223,10 +225,19 @@ impl Member {
                 self.answered();
                 standing(&response)
             }
+            // Another registration has taken its place, or it was removed: nobody counts on it, and it will never serve again.
+            Ok((Some(error @ (ErrorCode::StaleBrokerEpoch | ErrorCode::BrokerIdNotRegistered)), _)) => {
+                self.failed(
+                    &PeerError(error.to_string()),
+                    "the controller does not know this broker any more",
+                );
+                if wanted.stop { Standing::MayStop } else { Standing::Removed }
+            }
             Ok((Some(error), _)) => {
-                self.failed(&PeerError(error.to_string()), "the controller refuses this broker's heartbeats");
-                // Another registration has taken its place, or it was removed: nobody counts on it.
-                if wanted.stop { Standing::MayStop } else { Standing::Fenced }
+                let error = PeerError(error.to_string());
+                let since = self.failed(&error, "the controller cannot take this broker's heartbeats");
+                let alone = wanted.stop && since.elapsed() >= WITHOUT_CONTROLLER;
+                if alone { Standing::MayStop } else { before }
             }
             Err(error) => {
                 let since = self.failed(&error, "no heartbeat reaches the controller");
@@ -270,7 +281,7 @@ pub(super) fn interval(config: &Config) -> Duration {
 
 /// How long until the next heartbeat: what is wanted and not granted is asked for again soon.
 fn pause(wanted: &Wanted, standing: Standing, interval: Duration) -> Duration {
-    let waits = wanted.stop || (wanted.serve && standing != Standing::Serving);
+    let waits = wanted.stop || (wanted.serve && standing == Standing::Fenced);
     if waits { WHILE_WAITING.min(interval) } else { interval }
 }
 

@@ -21,7 +21,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Puts every new image into effect, one after the other; a burst is taken as one.
 pub(super) async fn follow_metadata(broker: Arc<Broker>) {
     let mut changes = broker.controller.image_changes();
-    let mut channel = broker.channel.clone();
     loop {
         let image = Arc::clone(&changes.borrow_and_update());
         if image.offset() > broker.image().offset() {
@@ -31,13 +30,30 @@ pub(super) async fn follow_metadata(broker: Arc<Broker>) {
                 return;
             }
         }
-        let is_told = tell_placements(&broker, &mut channel).await;
         tokio::select! {
-            () = channel.pause(AGAIN), if !is_told => {}
             changed = changes.changed() => if changed.is_err() { return },
             () = broker.partitions.space_returned() => create_missing(&broker).await,
             () = broker.stopping.cancelled() => return,
         }
+    }
+}
+
+/// Tells the controller of every new partition in which directory it was put.
+pub(super) async fn follow_placements(broker: Arc<Broker>) {
+    let (mut applied, mut channel) = (broker.applied.subscribe(), broker.channel.clone());
+    let follow = async {
+        loop {
+            applied.mark_unchanged();
+            if !tell_placements(&broker, &mut channel).await {
+                channel.pause(AGAIN).await;
+            } else if applied.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = broker.stopping.cancelled() => {}
+        () = follow => {}
     }
 }
 

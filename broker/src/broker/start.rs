@@ -29,8 +29,8 @@ use crate::clock;
 use crate::config::Config;
 use crate::controller::server::ControllerServer;
 use crate::controller::{
-    BrokerRegistration, ControllerChannel, ControllerHandle, ControllerIdentity, ControllerSettings,
-    announce, look_when_active,
+    BrokerRegistration, ControllerChannel, ControllerError, ControllerHandle, ControllerIdentity,
+    ControllerSettings, announce, look_when_active,
 };
 use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
@@ -108,7 +108,10 @@ async fn begin(founded: Founded) -> Result<Node, StartError> {
         }
     };
     let controller = founded.context.controller.clone();
-    let started = serve(founded, listeners).await;
+    let started = tokio::select! {
+        started = serve(founded, listeners) => started,
+        () = controller.stopped() => Err(ControllerError::Stopped.into()),
+    };
     if started.is_err() {
         // Another attempt must not find the metadata log in use. Why this one failed says more than how it ended.
         drop(controller.stop().await);
@@ -126,6 +129,8 @@ async fn serve(founded: Founded, listeners: Vec<Listener>) -> Result<Node, Start
     let addresses = addresses.chain(server.addresses().iter().cloned()).collect();
     let http_address = http.as_ref().and_then(|listener| listener.local_addr().ok());
     let (tasks, stopping, begun) = (TaskTracker::new(), CancellationToken::new(), Arc::default());
+    // Nothing is left running where this fails.
+    let failing = stopping.clone().drop_guard();
     if let Some(http) = http {
         tasks.spawn(admin::serve(http, Arc::clone(&begun), stopping.clone()));
     }
@@ -133,7 +138,8 @@ async fn serve(founded: Founded, listeners: Vec<Listener>) -> Result<Node, Start
     found.complete(&*disk)?;
     let registration = registration(config, &identity, &directories, &listeners)?;
     let request = registration.request(identity.cluster_id.clone());
-    // Who is active alone has all metadata: its logs are opened meanwhile.
+    // An active controller has all that is committed; what follows is applied like any other change. A lone one is active by
+    // now: its logs are opened meanwhile.
     let early =
         controller.is_active().then(|| Loading::begin(&context, directories.clone(), controller.image()));
     let client_id = Str::from(format!("broker-{}", config.node_id));
@@ -171,6 +177,7 @@ async fn serve(founded: Founded, listeners: Vec<Listener>) -> Result<Node, Start
     node.serve(listeners);
     node.broker.cleaner.start()?;
     node.broker.ready.store(true, Ordering::Release);
+    failing.disarm();
     info!(node = node.broker.node_id, cluster = %node.broker.cluster_id, took = ?began.elapsed(), "broker started");
     Ok(node)
 }
@@ -180,7 +187,7 @@ async fn metadata_from(controller: &ControllerHandle, broker_epoch: i64) -> Arc<
     let mut changes = controller.image_changes();
     match changes.wait_for(|image| image.offset() >= broker_epoch).await {
         Ok(image) => Arc::clone(&image),
-        // The controller has failed; whoever watches it will say so.
+        // The controller has failed, and with it the start.
         Err(_) => controller.image(),
     }
 }
@@ -373,6 +380,7 @@ impl Node {
     fn spawn_background(&self, failures: Arc<Notify>, file_systems: Vec<Arc<FileSystem>>) {
         let broker = &self.broker;
         self.tasks.spawn(monitor::follow_metadata(Arc::clone(broker)));
+        self.tasks.spawn(monitor::follow_placements(Arc::clone(broker)));
         let (health, failed) = (monitor::watch_health(Arc::clone(broker), failures), self.failed.clone());
         let stopping = broker.stopping.clone();
         self.tasks.spawn(async move {

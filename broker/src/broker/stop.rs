@@ -8,8 +8,10 @@ use tracing::{info, warn};
 use super::Node;
 use crate::clock;
 
+/// How long to wait for metadata in which this broker leads nothing.
+const TOLD: Duration = Duration::from_secs(1);
 /// How long requests in hand may take to finish.
-const DRAIN: Duration = Duration::from_secs(5);
+pub(super) const DRAIN: Duration = Duration::from_secs(5);
 
 impl Node {
     /// Stops: others take over what is led here, requests in hand are answered, everything is flushed and marked as clean.
@@ -19,6 +21,12 @@ impl Node {
         self.broker.ready.store(false, Ordering::Release);
         // Served on until others lead: clients are told who.
         self.broker.lifecycle.leave().await;
+        // What is led here is given up here too: whoever waits for replicas is told, and keeps no connection.
+        let id = self.broker.node_id;
+        let left = self.broker.until(|image| image.active_broker(id).is_none());
+        if tokio::time::timeout(TOLD, left).await.is_err() {
+            warn!("the metadata does not say yet that this broker has left");
+        }
         self.broker.stopping.cancel();
         self.broker.groups.stop();
         self.broker.replication.stop();

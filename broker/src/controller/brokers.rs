@@ -115,6 +115,11 @@ impl Brokers {
         }
     }
 
+    /// Whether the broker was heard of at that time or later.
+    pub(crate) fn was_heard(&self, id: i32, epoch: i64, since: i64) -> bool {
+        self.sessions.get(&id).is_some_and(|it| it.epoch == epoch && it.heard && it.contact_ms >= since)
+    }
+
     /// The node fetches the metadata from this controller, so its process lives.
     pub(crate) fn fetches(&mut self, id: i32) {
         if let Some(session) = self.sessions.get_mut(&id) {

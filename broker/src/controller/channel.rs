@@ -87,15 +87,20 @@ impl ControllerChannel {
         let told = |error: CallError| PeerError(error.to_string());
         let leader = self.controller.leader().borrow().clone();
         // Taken out while it is in use: a call that is broken off halfway leaves no half-read connection behind.
-        let mut connection = match self.connection.take().filter(|(known, _)| *known == leader) {
-            Some((_, connection)) => connection,
-            None => {
-                let (host, port) = leader.address.as_ref().ok_or_else(nobody)?;
-                Connection::open(&address(host, *port), self.options.clone()).await.map_err(told)?
-            }
+        let known = self.connection.take().filter(|(known, _)| *known == leader);
+        let exchange = async {
+            let mut connection = match known {
+                Some((_, connection)) => connection,
+                None => {
+                    let (host, port) = leader.address.as_ref().ok_or_else(nobody)?;
+                    Connection::open(&address(host, *port), self.options.clone()).await.map_err(told)?
+                }
+            };
+            let result = connection.send_for(build).await;
+            Ok((connection, result))
         };
-        let result = tokio::select! {
-            result = connection.send_for(build) => result,
+        let (connection, result) = tokio::select! {
+            exchanged = exchange => exchanged?,
             () = self.overtaken(&leader) => return Err(PeerError("another controller took over".to_owned())),
         };
         if result.as_ref().err().is_none_or(CallError::is_harmless) {
@@ -117,8 +122,13 @@ impl ControllerChannel {
     pub async fn pause(&self, time: Duration) {
         let mut leader = self.controller.leader();
         leader.mark_unchanged();
-        // It fails only when the node's own controller is gone, and with it all hope.
-        let _ = tokio::time::timeout(time, leader.changed()).await;
+        // It fails only when the node's own controller is gone: whoever asks again then does not do so all the time.
+        let changed = async {
+            if leader.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let _ = tokio::time::timeout(time, changed).await;
     }
 }
 

@@ -92,7 +92,8 @@ impl ControllerHandle {
 
     /// Whether this node is the active controller.
     pub fn is_active(&self) -> bool {
-        self.leadership.borrow().is_active_here
+        // What it was last says nothing once its thread has ended.
+        self.leadership.has_changed().is_ok() && self.leadership.borrow().is_active_here
     }
 
     /// Passes on what another node asks of the quorum. The answer to a fetch may take as long as it said that it waits.

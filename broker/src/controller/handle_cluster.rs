@@ -121,18 +121,23 @@ impl ControllerHandle {
         .await
     }
 
-    /// The broker is known to be gone, from its connections for instance: its session is over, and it is fenced.
+    /// The broker is known to be gone, from its connections for instance: its session is over, and it is fenced, unless
+    /// something was heard of it since `since_ms` of `clock::monotonic_ms`. Whether it is fenced now.
     ///
     /// # Errors
     /// It is not registered with the epoch, or the controller cannot write.
-    pub async fn broker_gone(&self, id: i32, epoch: i64) -> Result<(), ControllerError> {
+    pub async fn broker_gone(&self, id: i32, epoch: i64, since_ms: i64) -> Result<bool, ControllerError> {
         self.ask(move |task| {
+            if task.brokers.was_heard(id, epoch, since_ms) {
+                return Ok(false);
+            }
             let decision = task.decide(|view, brokers, _| {
                 let decision = registration::fence_broker(view, id, epoch)?;
                 brokers.end(id);
                 Ok(decision)
             })?;
-            Ok(task.write_all(decision)?)
+            task.write_all(decision)?;
+            Ok(true)
         })
         .await
     }

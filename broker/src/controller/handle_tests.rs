@@ -222,7 +222,8 @@ async fn other_brokers_register_beat_and_get_what_they_ask_for() {
     let controller = ControllerRegistrationRequest { controller_id: 2, ..Default::default() };
     assert_eq!(handle.controller_registration(controller).await.error_code, 0);
     assert!(handle.image().cluster.controllers.contains_key(&2));
-    handle.broker_gone(2, epoch).await.expect("registered");
+    assert!(!handle.broker_gone(2, epoch, 0).await.expect("registered"), "it was heard of since");
+    assert!(handle.broker_gone(2, epoch, i64::MAX).await.expect("registered"));
     assert!(handle.image().active_broker(2).is_none());
     let gone = UnregisterBrokerRequest { broker_id: 2, ..Default::default() };
     assert_eq!(handle.unregister_broker(gone.clone()).await.error_code, 0);

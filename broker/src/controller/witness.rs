@@ -14,52 +14,67 @@ use tracing::{debug, info};
 
 use super::ControllerHandle;
 use super::network::address;
+use crate::clock;
 
 /// How long a listener may take to accept; who does not answer at all is left to its session.
 const PROBE: Duration = Duration::from_millis(500);
 /// When its listeners are looked at, each after the one before, in milliseconds.
 const AGAIN_AFTER_MS: [u64; 5] = [0, 10, 40, 100, 250];
 
-/// The connection by which a broker of this epoch sent heartbeats has ended: if its listeners are gone too, so is the broker. A
-/// process that is killed closes its sockets one after the other, in any order: the listeners are looked at again.
+/// The connection by which a broker of this epoch sent heartbeats has ended: if its listeners are gone too, so is the broker.
 pub(crate) async fn connection_ended(controller: &ControllerHandle, id: i32, epoch: i64) {
-    for pause in AGAIN_AFTER_MS {
-        sleep(Duration::from_millis(pause)).await;
-        let image = controller.image();
-        let Some(broker) = image.active_broker(id).filter(|broker| broker.epoch == epoch) else { return };
-        if !controller.is_active() {
-            return;
-        }
-        if is_gone(broker).await {
-            return fence(controller, id, epoch).await;
-        }
-    }
-}
-
-async fn fence(controller: &ControllerHandle, id: i32, epoch: i64) {
-    match controller.broker_gone(id, epoch).await {
-        Ok(()) => info!(broker = id, epoch, "broker is gone: its connection ended and its listeners refuse"),
-        Err(error) => debug!(broker = id, %error, "broker is not fenced"),
+    let (image, since) = (controller.image(), clock::monotonic_ms());
+    let broker = image.active_broker(id).filter(|broker| broker.epoch == epoch);
+    if let Some(broker) = broker.filter(|_| controller.is_active())
+        && soon_refuses(broker).await
+    {
+        fence(controller, broker, since).await;
     }
 }
 
 /// Whenever this node becomes the active controller it has no connections yet that could end: it looks for everybody, until
-/// `stopping`.
+/// `stopping`. Where half of them refuse it is rather this node that is kept from them.
 pub async fn look_when_active(controller: ControllerHandle, node_id: i32, stopping: CancellationToken) {
     let mut leader = controller.leader();
     loop {
         let active = leader.borrow_and_update().is_active_here;
         if active {
-            let image = controller.image();
-            let others =
-                image.cluster.brokers.values().filter(|broker| broker.is_active() && broker.id != node_id);
-            join_all(others.map(|broker| connection_ended(&controller, broker.id, broker.epoch))).await;
+            let (image, since) = (controller.image(), clock::monotonic_ms());
+            let all: Vec<_> = image.cluster.brokers.values().filter(|broker| broker.is_active()).collect();
+            let others = all.iter().filter(|broker| broker.id != node_id);
+            let looks = others.map(|broker| async move { soon_refuses(broker).await.then_some(broker) });
+            let gone: Vec<_> = join_all(looks).await.into_iter().flatten().collect();
+            if gone.len() * 2 < all.len() {
+                join_all(gone.into_iter().map(|broker| fence(&controller, broker, since))).await;
+            }
         }
         tokio::select! {
             () = stopping.cancelled() => return,
             changed = leader.changed() => if changed.is_err() { return },
         }
     }
+}
+
+async fn fence(controller: &ControllerHandle, broker: &BrokerImage, since: i64) {
+    let (id, epoch) = (broker.id, broker.epoch);
+    match controller.broker_gone(id, epoch, since).await {
+        Ok(true) => {
+            info!(broker = id, epoch, "broker is gone: its connection ended and its listeners refuse");
+        }
+        Ok(false) => info!(broker = id, epoch, "broker is heard of, though its listeners refuse"),
+        Err(error) => debug!(broker = id, %error, "broker is not fenced"),
+    }
+}
+
+/// A process that is killed closes its sockets one after the other, in any order: the listeners are looked at again.
+async fn soon_refuses(broker: &BrokerImage) -> bool {
+    for pause in AGAIN_AFTER_MS {
+        sleep(Duration::from_millis(pause)).await;
+        if is_gone(broker).await {
+            return true;
+        }
+    }
+    false
 }
 
 /// Whether every one of its listeners refuses connections.

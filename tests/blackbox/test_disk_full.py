@@ -132,9 +132,10 @@ def scene(tmp_path, disk):
 
 def test_producers_are_refused_before_the_reserve_is_gone(scene, report):
     scene.fill_by_producing()
-    assert scene.disk.free() > RESERVE * 0.9, "the reserve is there"
+    # What the file system needs for itself is only seen when it is asked, every second.
+    assert scene.disk.free() > RESERVE * 0.8, "the reserve is there"
     scene.until(3, lambda: scene.probe() == KAFKA_STORAGE_ERROR)
-    assert scene.metric("ottla_disk_full") == 1
+    scene.until(3, lambda: scene.metric("ottla_disk_full") == 1)
     # All else goes on: reading, committing, topics, configurations.
     assert scene.reads()
     scene.commit(1)

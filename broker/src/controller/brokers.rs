@@ -24,14 +24,14 @@ const SHORTEST_SILENCE_MS: i64 = 2500;
 const LOOK_MS: i64 = 250;
 
 /// The sessions of brokers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Brokers {
     session_timeout_ms: i64,
     sessions: BTreeMap<i32, Session>,
     looked_ms: Option<i64>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Session {
     epoch: i64,
     contact_ms: i64,
@@ -157,7 +157,7 @@ impl Brokers {
 
     /// The changes that took the broker's leadership away end before this offset.
     pub(crate) fn begin_shutdown(&mut self, id: i32, epoch: i64, offset: i64, now: i64) {
-        self.session(id, epoch, now).shutdown_offset.get_or_insert(offset);
+        self.session(id, epoch, now).shutdown_offset = Some(offset);
     }
 
     /// The broker is fenced: no shutdown is under way any more.
@@ -195,6 +195,11 @@ impl Brokers {
         expired.sort_unstable();
         expired.iter().for_each(|(_, id, _)| self.end(*id));
         expired.into_iter().map(|(_, id, epoch)| (id, epoch)).collect()
+    }
+
+    /// What has ended since `before` has not: it could not be written down.
+    pub(crate) fn take_back(&mut self, before: Self) {
+        self.sessions = before.sessions;
     }
 
     /// When to look for expired sessions again; never if there are none.

@@ -52,13 +52,13 @@ pub(crate) fn heartbeat(
     cordoned_directories(view, &mut draft, request);
     let records = draft.into_records();
     match next {
-        State::ShuttingDown => {
+        State::ShuttingDown if before != next => {
             let end = next_offset.saturating_add(i64::try_from(records.len()).unwrap_or(i64::MAX));
             brokers.begin_shutdown(id, epoch, end.saturating_sub(1), now);
         }
         State::Fenced => brokers.fenced(id),
         State::ShutDown => brokers.end(id),
-        State::Unfenced => {}
+        State::ShuttingDown | State::Unfenced => {}
     }
     let response = BrokerHeartbeatResponse {
         is_caught_up: request.current_metadata_offset >= registered_at,
@@ -77,7 +77,8 @@ pub(crate) fn refuse(code: ErrorCode) -> BrokerHeartbeatResponse {
 fn current(brokers: &Brokers, broker: &BrokerImage) -> State {
     if broker.fenced {
         State::Fenced
-    } else if brokers.shutdown_offset(broker.id, broker.epoch).is_some() {
+    } else if broker.in_controlled_shutdown && brokers.shutdown_offset(broker.id, broker.epoch).is_some() {
+        // Both: what was to be written may not have been.
         State::ShuttingDown
     } else {
         State::Unfenced

@@ -190,7 +190,7 @@ impl Controller {
         if !controller_registration::is_registered(self.image(), &self.settings) {
             let request = controller_registration::request(&self.settings);
             if let Ok(registered) = controller_registration::register(self.image(), &request) {
-                self.write(registered)?;
+                tolerate_no_space(self.write(registered))?;
             }
         }
         Ok(())
@@ -204,10 +204,22 @@ impl Controller {
         }
         self.quorum.fetching().for_each(|id| self.brokers.fetches(id));
         let view = View::new(self.quorum.image(), &self.settings.config);
+        let before = self.brokers.clone();
         let records = self.upkeep.run(&view, &mut self.brokers, now);
-        if records.is_empty() {
-            return Ok(());
+        if !records.is_empty() && !tolerate_no_space(self.write_all(Decision { records, response: () }))? {
+            self.brokers.take_back(before);
         }
-        self.write_all(Decision { records, response: () })
+        Ok(())
+    }
+}
+
+/// Whether it was written. A full disk is no reason to end: what is due is tried again.
+fn tolerate_no_space(written: Result<(), QuorumError>) -> Result<bool, QuorumError> {
+    match written {
+        Err(error) if error.is_no_space() => {
+            tracing::warn!(%error, "the controller has no space to write what is due");
+            Ok(false)
+        }
+        other => other.map(|()| true),
     }
 }

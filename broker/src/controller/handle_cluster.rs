@@ -208,7 +208,7 @@ impl Controller {
         Ok(self.write(decision)?)
     }
 
-    fn register(
+    pub(super) fn register(
         &mut self,
         request: &BrokerRegistrationRequest,
         version: i16,

@@ -58,6 +58,8 @@ mod property_tests;
 #[cfg(test)]
 mod quorum_tests;
 #[cfg(test)]
+mod state_tests;
+#[cfg(test)]
 mod tests;
 
 use ottla_quorum::MetadataRecord;

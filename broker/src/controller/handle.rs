@@ -255,7 +255,7 @@ impl ControllerHandle {
     /// # Errors
     /// The controller has stopped.
     pub async fn quorum_status(&self) -> Result<QuorumStatus, ControllerError> {
-        self.look(|task| Ok(task.quorum.status())).await
+        self.inspect(|task| Ok(task.quorum.status())).await
     }
 
     /// Writes a snapshot of the metadata now, if there is anything new.
@@ -263,7 +263,7 @@ impl ControllerHandle {
     /// # Errors
     /// The snapshot cannot be written.
     pub async fn snapshot(&self) -> Result<(), ControllerError> {
-        self.look(|task| {
+        self.inspect(|task| {
             task.quorum.snapshot(task.now.wall)?;
             Ok(())
         })
@@ -310,7 +310,7 @@ impl ControllerHandle {
     }
 
     /// Runs a job that any node can do, and that decides nothing.
-    async fn look<T: Send + 'static>(
+    async fn inspect<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Controller) -> Result<T, ControllerError> + Send + 'static,
     ) -> Result<T, ControllerError> {

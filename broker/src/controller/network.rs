@@ -39,7 +39,7 @@ impl Network {
         let (runtime, options, messages) = (&self.runtime, &self.options, &self.messages);
         let node = self.nodes.entry(to.id).or_insert_with(|| {
             let (orders, waiting) = unbounded_channel();
-            let node = Node { options: options.clone(), connection: None };
+            let node = OtherNode { options: options.clone(), connection: None };
             runtime.spawn(node.run(waiting, messages.clone()));
             orders
         });
@@ -60,12 +60,12 @@ impl Network {
 }
 
 /// One other node.
-struct Node {
+struct OtherNode {
     options: Options,
     connection: Option<(String, Connection)>,
 }
 
-impl Node {
+impl OtherNode {
     async fn run(mut self, mut orders: UnboundedReceiver<Order>, messages: Sender<Message>) {
         while let Some(Order { to, correlation, request }) = orders.recv().await {
             let from = to.id;

@@ -54,7 +54,7 @@ impl Controller {
         let waiting = VecDeque::new();
         let mut controller =
             Self { quorum, settings, brokers, permits, upkeep, active_epoch: -1, waiting, now };
-        controller.look()?;
+        controller.activate_if_elected()?;
         Ok(controller)
     }
 
@@ -127,7 +127,7 @@ impl Controller {
     pub(super) fn receive(&mut self, inbound: Inbound, now: Now) -> Result<(), QuorumError> {
         self.now = now;
         self.quorum.receive(inbound, now)?;
-        self.look()
+        self.activate_if_elected()
     }
 
     /// When [`Controller::turn`] has something to do by itself, in monotonic ms.
@@ -143,10 +143,10 @@ impl Controller {
         if now.monotonic >= self.quorum.next_deadline() {
             self.quorum.tick(now)?;
         }
-        self.look()?;
+        self.activate_if_elected()?;
         self.run_upkeep()?;
         self.quorum.commit(now.wall)?;
-        self.look()
+        self.activate_if_elected()
     }
 
     /// Gives the leadership up; what is to be sent then comes out of [`Controller::take_outbound`].
@@ -176,7 +176,7 @@ impl Controller {
     }
 
     /// Begins to be the active controller where it has become that.
-    fn look(&mut self) -> Result<(), QuorumError> {
+    fn activate_if_elected(&mut self) -> Result<(), QuorumError> {
         if !self.quorum.is_active() || self.active_epoch == self.quorum.epoch() {
             return Ok(());
         }

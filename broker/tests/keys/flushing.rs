@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::now_ms;
-use crate::keys::topic::{HOUR, Pairs, SOON, Topic, places, record, until};
+use crate::keys::topic::{HOUR, Pairs, SOON, Topic, first_tasks, places, record, until};
 
 /// The recovery point is the end of what was flushed.
 #[tokio::test(flavor = "multi_thread")]
@@ -56,6 +56,7 @@ async fn checkpoints_are_written_as_often_as_configured() {
                 broker.push((key, "3600000"));
             }
             let mut topic = Topic::new(&broker, &[]).await;
+            first_tasks().await;
             topic.produce_all([record(now_ms() - HOUR, 1)]).await;
             topic.until_earliest(1).await;
             let other = match file {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ottla_wire::ErrorCode;
 
 use crate::common::{batch, now_ms};
-use crate::keys::topic::{HOUR, SOON, Topic, places, record, until};
+use crate::keys::topic::{HOUR, SOON, Topic, first_tasks, places, record, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_are_deleted_when_they_are_as_old_as_configured() {
@@ -65,6 +65,7 @@ async fn deletion_waits_for_the_first_and_then_for_every_check() {
         let mut broker = SOON.to_vec();
         broker.extend([(late, "3600000"), ("replica.high.watermark.checkpoint.interval.ms", "20")]);
         let mut topic = Topic::new(&broker, &[("retention.ms", "1000")]).await;
+        first_tasks().await;
         topic.produce_all([record(now_ms() - HOUR, 1)]).await;
         until("high watermark 1", || topic.checkpointed("replication-offset-checkpoint", 1)).await;
         topic.produce_all([record(now_ms() - HOUR, 1)]).await;

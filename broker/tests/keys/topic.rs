@@ -112,6 +112,11 @@ pub fn record(timestamp: i64, size: usize) -> Bytes {
 pub const SOON: [(&str, &str); 2] =
     [("log.retention.check.interval.ms", "30"), ("log.initial.task.delay.ms", "0")];
 
+/// What runs once at the start, with such a delay, has run.
+pub async fn first_tasks() {
+    tokio::time::sleep(Duration::from_millis(500)).await;
+}
+
 /// Sets a key of a broker, of all brokers if it has no name, or unsets it; else the error's message.
 pub async fn alter(client: &mut Client, broker: &str, key: &str, value: Option<&str>) -> Result<(), String> {
     const BROKER: i8 = 4;

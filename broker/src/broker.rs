@@ -18,7 +18,6 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use ottla_quorum::image::MetadataImage;
 use ottla_wire::ErrorCode;
-use ottla_wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -26,13 +25,12 @@ use crate::api::RemoteController;
 use crate::cleaner::LogCleaner;
 use crate::clock;
 use crate::config::Config;
-use crate::controller::{ControllerChannel, TopicError, refused_creation};
+use crate::controller::ControllerChannel;
 use crate::fetch_session::Sessions;
 use crate::group::Coordinator;
 use crate::net::{ConnectionSlots, MemoryBudget};
 use crate::node::{NodeContext, connection_limits, current_config};
 use crate::partition::{Partition, Partitions};
-use crate::quota::MutationQuota;
 use crate::replication::{Connections, Replication};
 
 pub use controller_node::{ControllerNode, start_controller};
@@ -129,25 +127,6 @@ impl Broker {
         let failed = self.partitions.lack_space()
             || self.partitions.directories().iter().any(|directory| directory.is_offline());
         Err(if here && failed { ErrorCode::KafkaStorageError } else { ErrorCode::NotLeaderOrFollower })
-    }
-
-    /// Creates topics that are needed here, paid for with `quota`.
-    pub async fn create_topics(
-        &self,
-        request: CreateTopicsRequest,
-        quota: MutationQuota,
-    ) -> CreateTopicsResponse {
-        if self.controller.is_active() {
-            return self.controller.create_topics(request, quota).await;
-        }
-        let asked = request.clone();
-        match self.channel.clone().call(move |_| asked).await {
-            Ok(response) => response,
-            Err(error) => refused_creation(
-                &request,
-                &TopicError { code: ErrorCode::NotController, message: error.to_string().into() },
-            ),
-        }
     }
 
     /// A broker that serves, which is what clients are told to be the controller; -1 if there is none.

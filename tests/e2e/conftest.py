@@ -7,6 +7,7 @@ from pathlib import Path
 
 import kube
 import pytest
+from reporting import pytest_terminal_summary, report  # noqa: F401
 
 DEMO = kube.cluster(
     "demo",
@@ -22,21 +23,6 @@ DEMO = kube.cluster(
     ],
     config={"auto.create.topics.enable": False},
 )
-
-FIGURES: list[str] = []
-
-
-@pytest.fixture
-def report():
-    """Takes a figure that the run's end shows."""
-    return FIGURES.append
-
-
-def pytest_terminal_summary(terminalreporter):
-    if FIGURES:
-        terminalreporter.section("figures")
-        for figure in FIGURES:
-            terminalreporter.write_line(figure)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -124,8 +110,8 @@ def demo(first_start):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """A failure shows what the cluster looked like."""
-    report = (yield).get_result()
-    if report.when in ("setup", "call") and report.failed:
+    outcome = (yield).get_result()
+    if outcome.when in ("setup", "call") and outcome.failed:
         for title, command in {
             "objects": ["get", "kafkaclusters,kafkatopics,statefulsets,pods,pvc,services"],
             "events": ["get", "events", "--sort-by=.lastTimestamp"],
@@ -133,6 +119,6 @@ def pytest_runtest_makereport(item, call):
             "broker": ["logs", "-l", "ottla.dev/cluster", "--tail=40", "--all-containers", "--prefix"],
         }.items():
             try:
-                report.sections.append((title, kube.kubectl(*command)[-6000:]))
+                outcome.sections.append((title, kube.kubectl(*command)[-6000:]))
             except Exception as unknown:
-                report.sections.append((title, str(unknown)[-2000:]))
+                outcome.sections.append((title, str(unknown)[-2000:]))

@@ -19,7 +19,7 @@ pub(crate) async fn decide(
 ) -> AlterClientQuotasResponse {
     if !node.allows(context, Operation::AlterConfigs, Resource::Cluster) {
         let code = ErrorCode::ClusterAuthorizationFailed;
-        return refused_quotas(&request, &TopicError { code, message: code.to_string().into() });
+        return refused_quotas(&request, &TopicError::from(code));
     }
     let unknown = unknown_hosts(&request).await;
     node.controller.alter_client_quotas(request, unknown).await

@@ -1,7 +1,7 @@
 //! AlterPartitionReassignments (45): asks the controller to move replicas (KIP-455).
 
+use ottla_wire::ErrorCode;
 use ottla_wire::messages::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
-use ottla_wire::{ErrorCode, Str};
 
 use super::RequestContext;
 use crate::controller::{TopicError, refused};
@@ -18,6 +18,6 @@ pub(crate) async fn decide(
         return node.controller.alter_partition_reassignments(request).await;
     }
     let code = ErrorCode::ClusterAuthorizationFailed;
-    let error = TopicError { code, message: Str::from(code.to_string()) };
+    let error = TopicError::from(code);
     refused::alter_partition_reassignments(&request, &error)
 }

@@ -28,7 +28,7 @@ pub(super) async fn refusal<'a>(
         _ => (Resource::Cluster, ErrorCode::ClusterAuthorizationFailed),
     };
     if !node.allows(context, Operation::AlterConfigs, target) {
-        return Some(TopicError { code, message: Str::from(code.to_string()) });
+        return Some(TopicError::from(code));
     }
     let (_, value) = configs.find(|(key, _)| &***key == HOSTS)?;
     let value = value.as_ref().filter(|_| resource_type == resource_type::BROKER)?;

@@ -1,7 +1,7 @@
 //! DescribeQuorum (55): who leads the metadata quorum and how far its members are.
 
 use ottla_wire::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
-use ottla_wire::{ErrorCode, Str, Uuid};
+use ottla_wire::{ErrorCode, Uuid};
 
 use super::RequestContext;
 use crate::controller::TopicError;
@@ -19,7 +19,7 @@ pub(crate) async fn decide(
 ) -> DescribeQuorumResponse {
     if !node.allows(context, Operation::Describe, Resource::Cluster) {
         let code = ErrorCode::ClusterAuthorizationFailed;
-        return refused(&request, &TopicError { code, message: Str::from(code.to_string()) });
+        return refused(&request, &TopicError::from(code));
     }
     let mut response = node.controller.describe_quorum(request).await;
     if context.api_version < KNOWS_DIRECTORIES {

@@ -1,8 +1,8 @@
 //! ElectLeaders (43): asks the controller for elections (KIP-460).
 
+use ottla_wire::ErrorCode;
 use ottla_wire::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use ottla_wire::messages::{ElectLeadersRequest, ElectLeadersResponse};
-use ottla_wire::{ErrorCode, Str};
 
 use super::RequestContext;
 use crate::controller::TopicError;
@@ -27,7 +27,7 @@ pub(crate) async fn decide(
     } else {
         ErrorCode::ClusterAuthorizationFailed
     };
-    let mut response = refused(&request, &TopicError { code, message: Str::from(code.to_string()) });
+    let mut response = refused(&request, &TopicError::from(code));
     if context.api_version < KNOWS_ERROR {
         response.error_code = 0;
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use ottla_wire::ErrorCode;
 use ottla_wire::messages::{EnvelopeRequest, EnvelopeResponse};
-use ottla_wire::{ErrorCode, Str};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -106,10 +106,10 @@ where
         let refusal = match attempt().await {
             Ok(response) if !R::is_elsewhere(&response) => return response,
             Ok(response) => response,
-            Err(Failure::Final(code)) => return request.refused(&error(code)),
+            Err(Failure::Final(code)) => return request.refused(&TopicError::from(code)),
             Err(Failure::Passing(reason)) => {
                 debug!(api = %R::KEY, %reason, "the controller cannot be asked");
-                request.refused(&error(ErrorCode::RequestTimedOut))
+                request.refused(&TopicError::from(ErrorCode::RequestTimedOut))
             }
         };
         let stops = tokio::time::timeout(PAUSE, stopping.cancelled()).await.is_ok();
@@ -117,10 +117,6 @@ where
             return refusal;
         }
     }
-}
-
-fn error(code: ErrorCode) -> TopicError {
-    TopicError { code, message: Str::from(code.to_string()) }
 }
 
 async fn attempt<R: ControllerApi>(

@@ -1,7 +1,7 @@
 //! ListPartitionReassignments (46): which partitions move (KIP-455).
 
+use ottla_wire::ErrorCode;
 use ottla_wire::messages::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse};
-use ottla_wire::{ErrorCode, Str};
 
 use super::RequestContext;
 use crate::controller::TopicError;
@@ -21,7 +21,7 @@ pub(crate) async fn decide(
     } else {
         return node.controller.list_partition_reassignments(&request);
     };
-    refused(&request, &TopicError { code, message: Str::from(code.to_string()) })
+    refused(&request, &TopicError::from(code))
 }
 
 /// Nothing is listed.

@@ -18,7 +18,7 @@ pub(crate) async fn add(
     request: AddRaftVoterRequest,
 ) -> AddRaftVoterResponse {
     if !node.allows(context, Operation::Alter, Resource::Cluster) {
-        return not_added(&request, &error(ErrorCode::ClusterAuthorizationFailed));
+        return not_added(&request, &TopicError::from(ErrorCode::ClusterAuthorizationFailed));
     }
     match node.controller.quorum_request(QuorumRequest::AddRaftVoter(request.clone())).await {
         Ok(QuorumResponse::AddRaftVoter(response)) => {
@@ -36,7 +36,7 @@ pub(crate) async fn remove(
     request: RemoveRaftVoterRequest,
 ) -> RemoveRaftVoterResponse {
     if !node.allows(context, Operation::Alter, Resource::Cluster) {
-        return not_removed(&request, &error(ErrorCode::ClusterAuthorizationFailed));
+        return not_removed(&request, &TopicError::from(ErrorCode::ClusterAuthorizationFailed));
     }
     match node.controller.quorum_request(QuorumRequest::RemoveRaftVoter(request.clone())).await {
         Ok(QuorumResponse::RemoveRaftVoter(response)) => {
@@ -72,11 +72,7 @@ fn reason(code: i16, given: Option<Str>) -> Option<Str> {
     (code != ErrorCode::None).then(|| given.filter(|given| !given.is_empty()).unwrap_or_else(meaning))
 }
 
-fn error(code: ErrorCode) -> TopicError {
-    TopicError { code, message: Str::from(code.to_string()) }
-}
-
 /// The quorum answers a request by one of its kind, or not at all.
 fn unanswered(reason: Option<ControllerError>) -> TopicError {
-    error(reason.map_or(ErrorCode::UnknownServerError, |reason| reason.code()))
+    TopicError::from(reason.map_or(ErrorCode::UnknownServerError, |reason| reason.code()))
 }

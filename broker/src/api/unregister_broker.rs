@@ -1,7 +1,7 @@
 //! UnregisterBroker (64): the metadata forgets a broker.
 
+use ottla_wire::ErrorCode;
 use ottla_wire::messages::{UnregisterBrokerRequest, UnregisterBrokerResponse};
-use ottla_wire::{ErrorCode, Str};
 
 use super::RequestContext;
 use crate::controller::TopicError;
@@ -18,7 +18,7 @@ pub(crate) async fn decide(
         return node.controller.unregister_broker(request).await;
     }
     let code = ErrorCode::ClusterAuthorizationFailed;
-    refused(&request, &TopicError { code, message: Str::from(code.to_string()) })
+    refused(&request, &TopicError::from(code))
 }
 
 /// It stays.

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use ottla_client::{CallError, Connection, Options};
+use ottla_client::{CallError, Connection, Options, address};
 use ottla_wire::messages::{
     AllocateProducerIdsRequest, AlterPartitionRequest, AlterPartitionResponse, AssignReplicasToDirsRequest,
     BrokerHeartbeatRequest, BrokerRegistrationRequest, ControllerRegistrationRequest, CreateTopicsRequest,
@@ -11,7 +11,6 @@ use ottla_wire::messages::{
 use ottla_wire::{ErrorCode, Request, Str};
 
 use super::handle::ControllerHandle;
-use super::network::address;
 use super::task::Leadership;
 use crate::clock;
 use crate::quota::MutationQuota;

@@ -129,7 +129,7 @@ fn elect_all(
 }
 
 fn elect(view: &View<'_>, topic: &str, index: i32, election: Election) -> Result<MetadataRecord, TopicError> {
-    let refused = |code: ErrorCode| TopicError::new(code, code.to_string());
+    let refused = |code: ErrorCode| TopicError::from(code);
     let unknown = |what: String| TopicError::new(ErrorCode::UnknownTopicOrPartition, what);
     let found =
         view.image.topics.by_name(topic).ok_or_else(|| unknown(format!("No such topic as {topic}")))?;

@@ -25,6 +25,13 @@ impl TopicError {
     }
 }
 
+/// A code that says enough.
+impl From<ErrorCode> for TopicError {
+    fn from(code: ErrorCode) -> Self {
+        Self::new(code, code.to_string())
+    }
+}
+
 /// The controller cannot do what it decided, or cannot be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ControllerError {

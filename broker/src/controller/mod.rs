@@ -77,7 +77,6 @@ pub(crate) use replace_configs::response as refused_replacement;
 pub use settings::{ControllerIdentity, ControllerSettings};
 pub use task::Leadership;
 pub(crate) use topics::name::check as check_topic_name;
-pub(crate) use topics::refuse_create as refused_creation;
 pub use witness::look_when_active;
 
 /// Whole answers for when nothing can be decided.

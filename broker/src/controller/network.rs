@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::mpsc::Sender;
 
-use ottla_client::{CallError, Connection, Options};
+use ottla_client::{CallError, Connection, Options, address};
 use ottla_quorum::{Correlation, Destination, Failure, Inbound, QuorumRequest, QuorumResponse};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -118,9 +118,4 @@ fn failure(error: &CallError) -> Failure {
         CallError::Io { source, .. } if source.kind() != io::ErrorKind::TimedOut => Failure::Disconnected,
         _ => Failure::TimedOut,
     }
-}
-
-/// `host:port`, with brackets around an address of IPv6.
-pub(crate) fn address(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

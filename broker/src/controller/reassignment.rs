@@ -159,7 +159,7 @@ fn cancel(
 ) -> Result<Option<PartitionChangeRecord>, TopicError> {
     if !partition.is_reassigning() {
         let code = ErrorCode::NoReassignmentInProgress;
-        return Err(TopicError::new(code, code.to_string()));
+        return Err(TopicError::from(code));
     }
     let replicas = original_replicas(partition);
     let Some(first) = replicas.first() else {

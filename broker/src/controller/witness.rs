@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use futures::future::join_all;
+use ottla_client::address;
 use ottla_quorum::image::BrokerImage;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -13,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::ControllerHandle;
-use super::network::address;
 use crate::clock;
 
 /// How long a listener may take to accept; who does not answer at all is left to its session.

@@ -8,7 +8,6 @@ use ottla_wire::messages::create_topics_request::{
 use super::placement::OFFSETS_TOPIC;
 use crate::broker::Broker;
 use crate::config::Config;
-use crate::quota::MutationQuota;
 
 /// Milliseconds that the controller may take.
 const TIMEOUT_MS: i32 = 30_000;
@@ -24,7 +23,10 @@ pub async fn create_offsets_topic(broker: &Broker) -> Result<(), ErrorCode> {
         timeout_ms: TIMEOUT_MS,
         ..Default::default()
     };
-    let response = broker.create_topics(request, MutationQuota::unlimited()).await;
+    let response = broker.channel.clone().call(move |_| request).await.map_err(|error| {
+        tracing::warn!(%error, "cannot create __consumer_offsets");
+        ErrorCode::NotController
+    })?;
     let Some(result) = response.topics.first() else {
         return Err(ErrorCode::UnknownServerError);
     };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_client::{CallError, Connection, Options};
+use ottla_client::{CallError, Connection, Options, address};
 use ottla_quorum::MetadataImage;
 use ottla_wire::{Request, Str};
 
@@ -60,10 +60,7 @@ impl Broker {
         let listener = &self.connections.listener;
         let broker = image.broker(self.node);
         let endpoint = broker.and_then(|broker| broker.endpoints.iter().find(|it| it.name == *listener));
-        let address = endpoint.map(|endpoint| match endpoint.host.contains(':') {
-            true => format!("[{}]:{}", endpoint.host, endpoint.port),
-            false => format!("{}:{}", endpoint.host, endpoint.port),
-        });
+        let address = endpoint.map(|endpoint| address(&endpoint.host, endpoint.port));
         address.ok_or_else(|| PeerError(format!("broker {} has no address on {listener}", self.node)))
     }
 }

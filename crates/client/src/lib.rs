@@ -69,6 +69,11 @@ impl CallError {
     }
 }
 
+/// `host:port`, with brackets around an address of IPv6.
+pub fn address(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
 /// A connection to one node.
 #[derive(Debug)]
 pub struct Connection {

@@ -27,6 +27,9 @@ pub struct Options {
     /// Partitions of the topic, if it is made
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
     pub partitions: i32,
+    /// Replicas of each partition of the topic, if it is made
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
+    pub replication: i32,
     /// Configuration of the topic, if it is made, key=value
     #[arg(long = "topic-config", value_name = "KEY=VALUE", value_parser = crate::client::pair)]
     pub topic_configs: Vec<(String, String)>,

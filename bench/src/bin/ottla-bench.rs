@@ -17,6 +17,8 @@ struct Cli {
 enum Command {
     /// Apache Kafka and Ottla in turn
     Run(compare::Options),
+    /// Three of ours that acknowledge what is on disk, on its own syncs and on slow ones
+    Durable(compare::durable::Options),
     /// A node with many partitions
     Partitions(compare::partitions::Options),
     /// One load: writes; prints JSON
@@ -32,6 +34,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(options) => compare::run(options).map(|results| print!("{}", results.table())),
+        Command::Durable(options) => compare::durable::run(&options).map(|table| print!("{table}")),
         Command::Partitions(options) => compare::partitions::run(&options).map(|figures| print!("{figures}")),
         Command::Pour(options) => load::pour(&options).and_then(|outcome| print(&outcome)),
         Command::Drain(options) => load::drain(&options).and_then(|outcome| print(&outcome)),

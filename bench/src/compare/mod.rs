@@ -1,23 +1,25 @@
 //! Apache Kafka and ours in turn, under the same load.
 
+mod cluster;
+pub mod durable;
 mod first_ack;
 mod node;
 pub mod partitions;
+mod phase;
 mod results;
 pub mod usage;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-pub use self::node::{Kind, Node, Programs, prepared};
+pub use self::cluster::Cluster;
+pub use self::node::{Kind, Node, Place, Programs, prepared};
+use self::phase::Phase;
+pub use self::phase::ended;
 use self::results::{Generator, Side};
 pub use self::results::{Measure, Results};
-use self::usage::MemoryPeak;
-use crate::load::Outcome;
 
 /// Bytes of a GiB.
 const GIB: f64 = 1_073_741_824.0;
@@ -36,6 +38,9 @@ pub struct Options {
     /// The brokers
     #[command(flatten)]
     pub programs: Programs,
+    /// Nodes of each cluster, all brokers and controllers; of more than one, partitions have three replicas at most
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub nodes: u16,
     /// How often each broker is measured, in turn
     #[arg(long, default_value_t = 5)]
     pub pairs: usize,
@@ -78,7 +83,7 @@ pub fn run(mut options: Options) -> anyhow::Result<Results> {
         (options.pairs, options.warm_up, options.seconds) = (1, 5.0, 6.0);
     }
     std::fs::create_dir_all(&options.output)?;
-    let mut results = Results::default();
+    let mut results = Results { nodes: options.nodes, sides: Vec::new() };
     for pair in 1..=options.pairs {
         for kind in [Kind::Apache, Kind::Ottla] {
             let name = results::name(kind);
@@ -93,7 +98,9 @@ pub fn run(mut options: Options) -> anyhow::Result<Results> {
 
 fn measured(options: &Options, kind: Kind) -> anyhow::Result<Side> {
     let mut side = Side::new(kind);
-    start_to_first_ack(options, &mut side)?;
+    if options.nodes == 1 {
+        start_to_first_ack(options, &mut side)?;
+    }
     rates(options, &mut side)?;
     peak(options, &mut side)?;
     Ok(side)
@@ -118,13 +125,13 @@ fn start_to_first_ack(options: &Options, side: &mut Side) -> anyhow::Result<()> 
     let mut bench = Bench::new(options, side.kind, &options.disk, &[], None)?;
     bench.pour("start", 1, 1.0, 1.0, &[])?;
     for _ in 0..3 {
-        bench.node.stop()?;
+        bench.cluster.stop()?;
         let start = Instant::now();
-        bench.node.start(None)?;
-        first_ack::wait(bench.node.address(), "start", start + READY)?;
+        bench.cluster.start(None)?;
+        first_ack::wait(bench.cluster.first()?, "start", start + READY)?;
         side.set(Measure::Start, start.elapsed().as_secs_f64() * 1000.0);
     }
-    bench.node.stop()
+    bench.cluster.stop()
 }
 
 /// Loads at fixed rates, each written and then read from the page cache.
@@ -145,7 +152,7 @@ fn rates(options: &Options, side: &mut Side) -> anyhow::Result<()> {
             bench.delete(&topic)?;
         }
     }
-    bench.node.stop()
+    bench.cluster.stop()
 }
 
 /// As fast as it goes, the broker on one CPU and the generator on the other.
@@ -155,33 +162,23 @@ fn peak(options: &Options, side: &mut Side) -> anyhow::Result<()> {
         Bench::new(options, side.kind, &options.tmpfs, &frequent, Some((BROKER_CPU, GENERATOR_CPU)))?;
     let partitions = options.partitions.iter().max().copied().unwrap_or(16);
     bench.pour("warm-up", partitions, 0.0, options.warm_up / 2.0, &BOUNDED)?;
-    for by in [Generator::Records, Generator::LargeRecords, Generator::Batches] {
+    // Batches made beforehand go to one node that leads everything.
+    let generators = [Generator::Records, Generator::LargeRecords, Generator::Batches];
+    for by in generators.into_iter().filter(|by| options.nodes == 1 || *by != Generator::Batches) {
         let topic = format!("peak-{by:?}").to_lowercase();
         let phase = bench.flat_out(by, &topic, partitions)?;
         side.peak(by, &phase);
         bench.delete(&topic)?;
     }
-    bench.node.stop()
+    bench.cluster.stop()
 }
 
-/// A broker that runs, and where its loads run.
+/// A cluster that runs, and where its loads run.
 struct Bench<'a> {
     options: &'a Options,
-    node: Node,
+    cluster: Cluster,
     generator_cpu: Option<usize>,
     files: PathBuf,
-}
-
-/// One load, and what it cost.
-#[derive(Debug, Clone)]
-struct Phase {
-    outcome: Outcome,
-    /// CPU-seconds of the broker.
-    cpu: f64,
-    /// The broker's memory at its most, bytes.
-    resident: u64,
-    /// CPUs that were busy with neither broker nor load.
-    others: f64,
 }
 
 impl<'a> Bench<'a> {
@@ -192,11 +189,11 @@ impl<'a> Bench<'a> {
         more: &[(&str, &str)],
         cpus: Option<(usize, usize)>,
     ) -> anyhow::Result<Self> {
-        let mut node = Node::format(kind, home(directory)?, &options.programs, more)?;
-        node.start(cpus.map(|(broker, _)| broker))?;
+        let mut cluster = Cluster::format(kind, &home(directory)?, &options.programs, options.nodes, more)?;
+        cluster.start(cpus.map(|(broker, _)| broker))?;
         Ok(Self {
             options,
-            node,
+            cluster,
             generator_cpu: cpus.map(|(_, generator)| generator),
             files: options.output.clone(),
         })
@@ -252,7 +249,7 @@ impl<'a> Bench<'a> {
     }
 
     fn target(&self) -> crate::client::Target {
-        crate::client::Target { bootstrap: self.node.address().to_string(), settings: Vec::new() }
+        crate::client::Target { bootstrap: self.cluster.bootstrap(), settings: Vec::new() }
     }
 
     fn load(
@@ -262,45 +259,8 @@ impl<'a> Bench<'a> {
         rate: f64,
         bound: f64,
     ) -> anyhow::Result<Phase> {
-        arguments.extend(["--bootstrap".to_owned(), self.node.address().to_string()]);
+        arguments.extend(["--replication".to_owned(), self.options.nodes.min(3).to_string()]);
         arguments.extend(["--topic".to_owned(), topic.to_owned(), "--rate".to_owned(), rate.to_string()]);
-        arguments.insert(0, std::env::current_exe()?.display().to_string());
-        let pid = self.node.pid()?;
-        let (memory, since) = (MemoryPeak::follow(pid), Instant::now());
-        let (broker, machine) = (usage::cpu_seconds(pid)?, usage::machine_seconds()?);
-
-        let answer = self.files.join(format!("load-{}.json", std::process::id()));
-        let child = prepared(&arguments, self.generator_cpu)?.stdout(File::create(&answer)?).spawn()?;
-        let ended = ended(child, Duration::try_from_secs_f64(bound)?);
-        let resident = memory.end();
-        ended.with_context(|| arguments.join(" "))?;
-        let pid = self.node.pid()?;
-        let (broker, machine) = (usage::cpu_seconds(pid)? - broker, usage::machine_seconds()? - machine);
-
-        let outcome: Outcome = serde_json::from_slice(&std::fs::read(&answer)?)?;
-        let _ = std::fs::remove_file(&answer);
-        let others = (machine - broker - outcome.cpu).max(0.0) / since.elapsed().as_secs_f64();
-        Ok(Phase { outcome, cpu: broker, resident, others })
-    }
-}
-
-/// Waits for a process; kills it where it takes too long.
-///
-/// # Errors
-///
-/// It failed, or took too long.
-pub fn ended(mut child: Child, bound: Duration) -> anyhow::Result<()> {
-    let end = Instant::now() + bound;
-    loop {
-        match child.try_wait()? {
-            Some(status) if status.success() => return Ok(()),
-            Some(status) => anyhow::bail!("{status}"),
-            None if Instant::now() > end => {
-                let _ = child.kill();
-                let _ = child.wait();
-                anyhow::bail!("not finished after {} s", bound.as_secs());
-            }
-            None => std::thread::sleep(Duration::from_millis(20)),
-        }
+        Phase::of(&mut self.cluster, &arguments, self.generator_cpu, &self.files, bound)
     }
 }

@@ -46,7 +46,7 @@ pub struct Programs {
     /// What tests/setup.sh printed: Apache Kafka's jars are in its libs/; needed where that is run
     #[arg(long, value_name = "DIR", default_value = "target/peers")]
     pub peers: PathBuf,
-    /// First of three ports on 127.0.0.1
+    /// First of three ports on 127.0.0.1 for each node
     #[arg(long, default_value_t = 23_100)]
     pub port: u16,
 }
@@ -80,7 +80,7 @@ impl Programs {
         })
     }
 
-    fn format(&self, kind: Kind, home: &Path) -> anyhow::Result<Vec<String>> {
+    fn format(&self, kind: Kind, home: &Path, place: Place) -> anyhow::Result<Vec<String>> {
         let mut command = match kind {
             Kind::Ottla => vec![self.ottla()?.display().to_string()],
             Kind::Apache => {
@@ -90,10 +90,45 @@ impl Programs {
             }
         };
         let properties = home.join("server.properties").display().to_string();
-        command.extend(
-            ["format", "--standalone", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", &properties].map(str::to_owned),
-        );
+        command.extend(["format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", &properties].map(str::to_owned));
+        command.extend(["--initial-controllers".to_owned(), place.voters(self.port)]);
         Ok(command)
+    }
+}
+
+/// One of so many nodes, all of them controllers, too.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// From 0 on.
+    pub index: u16,
+    /// How many there are.
+    pub nodes: u16,
+}
+
+impl Place {
+    /// The only one.
+    pub const ALONE: Self = Self { index: 0, nodes: 1 };
+
+    /// Its first port, where clients come.
+    fn port(self, first: u16) -> u16 {
+        first + 3 * self.index
+    }
+
+    fn all(self) -> impl Iterator<Item = Self> {
+        (0..self.nodes).map(move |index| Self { index, nodes: self.nodes })
+    }
+
+    fn controllers(self, first: u16) -> String {
+        let each = self.all().map(|node| format!("127.0.0.1:{}", node.port(first) + 1));
+        each.collect::<Vec<_>>().join(",")
+    }
+
+    fn voters(self, first: u16) -> String {
+        let directory = |index| format!("{}L6g3nShT-eMCtK--X86sw", char::from(b'A' + (index % 26) as u8));
+        let voter = |node: Self| {
+            format!("{}@127.0.0.1:{}:{}", node.index + 1, node.port(first) + 1, directory(node.index))
+        };
+        self.all().map(voter).collect::<Vec<_>>().join(",")
     }
 }
 
@@ -102,7 +137,9 @@ pub struct Node {
     kind: Kind,
     home: PathBuf,
     programs: Programs,
+    place: Place,
     descriptors: Option<u64>,
+    wrapper: Vec<String>,
     process: Option<Child>,
 }
 
@@ -116,12 +153,13 @@ impl Node {
         kind: Kind,
         home: PathBuf,
         programs: &Programs,
+        place: Place,
         more: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&home).with_context(|| home.display().to_string())?;
-        std::fs::write(home.join("server.properties"), properties(&home, programs.port, more))?;
+        std::fs::write(home.join("server.properties"), properties(&home, place, programs.port, more))?;
         std::fs::write(home.join("log4j2.properties"), LOGGING)?;
-        let command = programs.format(kind, &home)?;
+        let command = programs.format(kind, &home, place)?;
         let output = prepared(&command, None)?.output().context("format")?;
         anyhow::ensure!(
             output.status.success(),
@@ -129,7 +167,13 @@ impl Node {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
-        Ok(Self { kind, home, programs: programs.clone(), descriptors: None, process: None })
+        let (programs, wrapper) = (programs.clone(), Vec::new());
+        Ok(Self { kind, home, programs, place, descriptors: None, wrapper, process: None })
+    }
+
+    /// From the next start on it runs by this command, which becomes the program itself.
+    pub fn set_wrapper(&mut self, wrapper: Vec<String>) {
+        self.wrapper = wrapper;
     }
 
     /// From the next start on it may have so many files open.
@@ -156,6 +200,7 @@ impl Node {
         if let Some(files) = self.descriptors {
             command.splice(0..0, ["prlimit".to_owned(), format!("--nofile={files}:{files}")]);
         }
+        command.splice(0..0, self.wrapper.iter().cloned());
         let command = limit.map_or_else(|| command.clone(), |limit| limit.wrapped(&command));
         let log = File::options().create(true).append(true).open(self.home.join("log"))?;
         let mut command = prepared(&command, cpu)?;
@@ -186,7 +231,7 @@ impl Node {
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.programs.port))
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.place.port(self.programs.port)))
     }
 
     /// Asks it to end and waits; kills it where it does not.
@@ -250,14 +295,16 @@ pub fn prepared(command: &[String], cpu: Option<usize>) -> anyhow::Result<Comman
 }
 
 /// Apache Kafka's `server.properties` for one node, with ports, directory and replicas of our own.
-fn properties(home: &Path, port: u16, more: &[(&str, &str)]) -> String {
-    let (controller, http) = (port + 1, port + 2);
+fn properties(home: &Path, place: Place, first: u16, more: &[(&str, &str)]) -> String {
+    let (id, replicas) = (place.index + 1, place.nodes.min(3));
+    let port = place.port(first);
+    let (controller, http, controllers) = (port + 1, port + 2, place.controllers(first));
     let mut properties = format!(
         "process.roles=broker,controller\n\
-         node.id=1\n\
+         node.id={id}\n\
          listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
          controller.listener.names=CONTROLLER\n\
-         controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
+         controller.quorum.bootstrap.servers={controllers}\n\
          log.dirs={}\n\
          num.network.threads=3\n\
          num.io.threads=8\n\
@@ -265,8 +312,8 @@ fn properties(home: &Path, port: u16, more: &[(&str, &str)]) -> String {
          socket.receive.buffer.bytes=102400\n\
          socket.request.max.bytes=104857600\n\
          num.recovery.threads.per.data.dir=2\n\
-         offsets.topic.replication.factor=1\n\
-         transaction.state.log.replication.factor=1\n\
+         offsets.topic.replication.factor={replicas}\n\
+         transaction.state.log.replication.factor={replicas}\n\
          transaction.state.log.min.isr=1\n\
          log.retention.hours=168\n\
          log.segment.bytes=1073741824\n\

@@ -13,7 +13,7 @@ use ottla_wire::messages::produce_request::{PartitionProduceData, TopicProduceDa
 use ottla_wire::messages::{CreateTopicsRequest, ProduceRequest};
 use ottla_wire::{Records, Str};
 
-use super::node::{Kind, Node, Programs};
+use super::node::{Kind, Node, Place, Programs};
 use super::{ended, first_ack, home, prepared, usage};
 use crate::connection::Connection;
 use crate::load::Outcome;
@@ -128,7 +128,7 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn start(options: &'a Options) -> anyhow::Result<Self> {
         let kind = if options.apache { Kind::Apache } else { Kind::Ottla };
-        let mut node = Node::format(kind, home(&options.disk)?, &options.programs, &[])?;
+        let mut node = Node::format(kind, home(&options.disk)?, &options.programs, Place::ALONE, &[])?;
         node.set_descriptors(options.descriptors);
         node.start(None)?;
         let mut bench = Self { options, node, cpu: 0.0 };

@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::{GIB, Kind, Phase};
+use super::Kind;
+use super::phase::Phase;
 use crate::load::MB;
 use crate::plot::{self, Line, Panel};
 use crate::series::Row;
@@ -102,7 +103,7 @@ impl Measure {
         };
         match self {
             Self::Start => "start to first acknowledged record, ms".to_owned(),
-            Self::Peak(by) => format!("peak on tmpfs, broker on one core, MB/s: {}", by.title()),
+            Self::Peak(by) => format!("peak on tmpfs, brokers on one core, MB/s: {}", by.title()),
             Self::PeakCpu(_) => "... CPU-s/GiB".to_owned(),
             Self::PeakMemory(_) => "... RSS, MB".to_owned(),
             Self::ProduceCpu { rate, partitions } => at("produce: CPU-s/GiB", rate, partitions),
@@ -118,8 +119,13 @@ impl Measure {
         }
     }
 
-    fn aim(self) -> Aim {
+    fn aim(self, nodes: u16) -> Aim {
         match self {
+            Self::ProduceCpu { rate: 20, .. } if nodes > 1 => Aim::Most(0.6),
+            Self::ProduceP99 { rate: 20, .. } if nodes > 1 => Aim::Most(0.6),
+            Self::ProduceMemory { .. } | Self::ConsumeMemory { .. } if nodes > 1 => Aim::Bound(400.0),
+            // Replicas and leader share one core and one memory: stated, not aimed at.
+            _ if nodes > 1 => Aim::None,
             Self::Start => Aim::Bound(60.0),
             Self::Peak(_) => Aim::Least(1.5),
             Self::ProduceCpu { rate: 40, .. } | Self::ConsumeCpu { rate: 40, .. } => Aim::Most(0.6),
@@ -155,7 +161,7 @@ impl Side {
 
     pub(super) fn produced(&mut self, rate: u32, partitions: u32, phase: &Phase) {
         let latency = &phase.outcome.latency;
-        self.set(Measure::ProduceCpu { rate, partitions }, per_gib(phase));
+        self.set(Measure::ProduceCpu { rate, partitions }, phase.cpu_per_gib());
         self.set(Measure::ProduceP50 { rate, partitions }, latency.p50_ms);
         self.set(Measure::ProduceP99 { rate, partitions }, latency.p99_ms);
         self.set(Measure::ProduceP999 { rate, partitions }, latency.p999_ms);
@@ -166,7 +172,7 @@ impl Side {
     }
 
     pub(super) fn consumed(&mut self, rate: u32, partitions: u32, phase: &Phase) {
-        self.set(Measure::ConsumeCpu { rate, partitions }, per_gib(phase));
+        self.set(Measure::ConsumeCpu { rate, partitions }, phase.cpu_per_gib());
         self.set(Measure::ConsumeMemory { rate, partitions }, phase.resident as f64 / MB);
         self.set(Measure::ConsumeRate { rate, partitions }, phase.outcome.rate);
         self.set(Measure::Others, phase.others);
@@ -174,14 +180,10 @@ impl Side {
 
     pub(super) fn peak(&mut self, by: Generator, phase: &Phase) {
         self.set(Measure::Peak(by), phase.outcome.rate);
-        self.set(Measure::PeakCpu(by), per_gib(phase));
+        self.set(Measure::PeakCpu(by), phase.cpu_per_gib());
         self.set(Measure::PeakMemory(by), phase.resident as f64 / MB);
         self.set(Measure::Others, phase.others);
     }
-}
-
-fn per_gib(phase: &Phase) -> f64 {
-    phase.cpu / (phase.outcome.bytes.max(1) as f64 / GIB)
 }
 
 /// A broker's name.
@@ -195,6 +197,8 @@ pub(super) fn name(kind: Kind) -> &'static str {
 /// All that was measured.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Results {
+    /// Nodes of each cluster.
+    pub nodes: u16,
     /// In the order in which they ran.
     pub sides: Vec<Side>,
 }
@@ -208,7 +212,7 @@ impl Results {
             let (theirs, ours) = (self.values(Kind::Apache, measure), self.values(Kind::Ottla, measure));
             let (Some(their), Some(our)) = (median(&theirs), median(&ours)) else { continue };
             let ratio = our / their;
-            let (aim, met) = match measure.aim() {
+            let (aim, met) = match measure.aim(self.nodes) {
                 Aim::Most(most) => (format!("≤ {most} ×"), Some(ratio <= most)),
                 Aim::Least(least) => (format!("≥ {least} ×"), Some(ratio >= least)),
                 Aim::Bound(bound) => (format!("≤ {bound}"), Some(our <= bound)),
@@ -231,7 +235,7 @@ impl Results {
     #[must_use]
     pub fn svg(&self) -> String {
         let mut panels = Vec::new();
-        for measure in self.measures().into_iter().filter(|measure| measure.aim() != Aim::None) {
+        for measure in self.measures().into_iter().filter(|measure| measure.aim(self.nodes) != Aim::None) {
             let line = |kind| {
                 let values = self.values(kind, measure);
                 let points =
@@ -330,7 +334,7 @@ mod tests {
     use super::*;
 
     fn results(theirs: &[f64], ours: &[f64], measure: Measure) -> Results {
-        let mut results = Results::default();
+        let mut results = Results { nodes: 1, ..Results::default() };
         for (kind, values) in [(Kind::Apache, theirs), (Kind::Ottla, ours)] {
             for value in values {
                 results.sides.push(Side { kind, values: vec![(measure, *value)], rows: Vec::new() });

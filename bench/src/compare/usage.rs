@@ -45,7 +45,7 @@ pub fn resident(pid: u32) -> anyhow::Result<u64> {
     kib.map(|kib| kib * 1024).with_context(|| format!("/proc/{pid}/status: no VmRSS"))
 }
 
-/// Follows a process's memory for as long as it is asked to.
+/// Follows the memory of processes, all together, for as long as it is asked to.
 pub struct MemoryPeak {
     peak: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
@@ -55,12 +55,13 @@ pub struct MemoryPeak {
 impl MemoryPeak {
     /// Begins.
     #[must_use]
-    pub fn follow(pid: u32) -> Self {
+    pub fn follow(pids: Vec<u32>) -> Self {
         let (peak, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (noted, ended) = (Arc::clone(&peak), Arc::clone(&over));
         let thread = std::thread::spawn(move || {
             while !ended.load(Ordering::Relaxed) {
-                noted.fetch_max(resident(pid).unwrap_or(0), Ordering::Relaxed);
+                let all = pids.iter().map(|pid| resident(*pid).unwrap_or(0)).sum();
+                noted.fetch_max(all, Ordering::Relaxed);
                 std::thread::sleep(EVERY);
             }
         });
@@ -119,7 +120,7 @@ mod tests {
         let pid = std::process::id();
         assert!(resident(pid).unwrap() > 100_000);
         assert!(cpu_seconds(pid).unwrap() <= machine_seconds().unwrap());
-        let peak = MemoryPeak::follow(pid);
+        let peak = MemoryPeak::follow(vec![pid]);
         std::thread::sleep(Duration::from_millis(20));
         assert!(peak.end() > 100_000);
     }

@@ -59,7 +59,7 @@ pub fn flood(options: &FloodOptions) -> anyhow::Result<Outcome> {
     let partitions = load.target.topic(&Topic {
         name: load.topic.clone(),
         partitions: load.partitions,
-        replication: 1,
+        replication: load.replication,
         configs: load.topic_configs.clone(),
     })?;
     let address = load.target.bootstrap.to_socket_addrs()?.next().context("no address")?;

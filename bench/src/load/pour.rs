@@ -37,7 +37,7 @@ pub fn pour(options: &Options) -> anyhow::Result<Outcome> {
     let partitions = options.target.topic(&Topic {
         name: options.topic.clone(),
         partitions: options.partitions,
-        replication: 1,
+        replication: options.replication,
         configs: options.topic_configs.clone(),
     })?;
     let tally = Arc::new(Tally::new(options, usize::try_from(partitions)?));

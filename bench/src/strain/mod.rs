@@ -13,7 +13,7 @@ use self::loads::Strain;
 use crate::cgroup::{GroupUsage, MemoryLimit};
 use crate::client::{Target, Topic};
 use crate::compare::usage::{self, MemoryPeak};
-use crate::compare::{Kind, Node, Programs, ended, home, prepared};
+use crate::compare::{Kind, Node, Place, Programs, ended, home, prepared};
 use crate::connection::Connection;
 use crate::load::flood::{FloodOptions, flood};
 use crate::load::{self, MB, Outcome};
@@ -129,7 +129,7 @@ pub fn run(options: &Options) -> anyhow::Result<Vec<Measured>> {
         ("log.initial.task.delay.ms", "1000"),
         ("max.connections", "10000"),
     ];
-    let mut node = Node::format(kind, home(&options.disk)?, &options.programs, &frequent)?;
+    let mut node = Node::format(kind, home(&options.disk)?, &options.programs, Place::ALONE, &frequent)?;
     node.start_within(None, limit.as_ref())?;
     let mut bench = Bench { options, node, limit: limit.as_ref() };
     bench.prepare()?;
@@ -187,6 +187,7 @@ impl Bench<'_> {
     fn fill(&self) -> anyhow::Result<()> {
         eprintln!("writing {} MB to be read", self.options.cold);
         let load = load::Options {
+            replication: 1,
             target: self.target(),
             topic: COLD.to_owned(),
             partitions: 1,
@@ -228,7 +229,7 @@ impl Bench<'_> {
         let pid = self.node.pid()?;
         let (broker, machine) = (usage::cpu_seconds(pid)?, usage::machine_seconds()?);
         let (own, since) = (usage::cpu_seconds(std::process::id())?, Instant::now());
-        let memory = MemoryPeak::follow(pid);
+        let memory = MemoryPeak::follow(vec![pid]);
         let strain = self.strain(with)?;
         let outcome = self.pour(&format!("load-{number}"), self.options.seconds);
         let resident = memory.end();

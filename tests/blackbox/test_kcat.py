@@ -52,12 +52,17 @@ def test_an_idempotent_producer_in_small_requests(bootstrap, name):
 def test_the_list_of_metadata(bootstrap, admin, name):
     kcat(bootstrap, "-P", "-t", name, "-p", "0", stdin=lines(*LINES))
     listed = json.loads(kcat(bootstrap, "-L", "-J"))
-    assert [broker["name"] for broker in listed["brokers"]] == [bootstrap]
+    assert sorted(broker["name"] for broker in listed["brokers"]) == sorted(bootstrap.split(","))
     assert listed["controllerid"] in range(1, REPLICAS + 1)
     (topic,) = [topic for topic in listed["topics"] if topic["topic"] == name]
-    assert topic["partitions"][0] == {"partition": 0, "leader": 1, "replicas": [{"id": 1}], "isrs": [{"id": 1}]}
+    (partition,) = topic["partitions"]
+    ids = [replica["id"] for replica in partition["replicas"]]
+    assert sorted(ids) == list(range(1, REPLICAS + 1)), partition
+    assert partition == {"partition": 0, "leader": ids[0], "replicas": partition["replicas"], "isrs": partition["replicas"]}
     one = kcat(bootstrap, "-L", "-t", name)
-    assert f'topic "{name}" with 1 partitions' in one and "partition 0, leader 1, replicas: 1, isrs: 1" in one, one
+    replicas = ",".join(map(str, ids))
+    assert f'topic "{name}" with 1 partitions' in one, one
+    assert f"partition 0, leader {ids[0]}, replicas: {replicas}, isrs: {replicas}" in one, one
 
 
 def test_keys_headers_and_absent_values_in_json(bootstrap, name):

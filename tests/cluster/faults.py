@@ -39,6 +39,23 @@ def load(cluster: Cluster, home: Path, report: Callable[[str], None], name: str,
     )
 
 
+@contextmanager
+def at_its_own_cost(cluster: Cluster, topic: str, id: int):
+    """Whatever is done to that node: what others lead, partitions or the quorum, they lead without a break."""
+    before, quorum = cluster.describe(topic), cluster.quorum()
+    yield
+    cluster.until_registered([id] if id in cluster.brokers else [])
+    cluster.until_whole(topic)
+    after = cluster.describe(topic)
+    for partition, state in before.items():
+        if state.leader != id:
+            found = after[partition]
+            assert (found.leader, found.epoch) == (state.leader, state.epoch), f"{topic}-{partition}: {state}, then {found}"
+    if quorum and quorum["leader_id"] != id:
+        found = cluster.quorum()
+        assert found and found["leader_epoch"] == quorum["leader_epoch"], f"the quorum: {quorum}, then {found}"
+
+
 def active_last(cluster: Cluster, ids: list[int]) -> Iterator[int]:
     """The nodes in turn, the active controller of the moment last, so that it is among them."""
     left = list(ids)

@@ -39,8 +39,12 @@ class Librdkafka:
 
     name = "librdkafka"
 
-    def __init__(self, cluster: Cluster, topic: str, partitions: int, home: Path, timeout_ms: int | None):
+    def __init__(
+        self, cluster: Cluster, topic: str, partitions: int, home: Path, timeout_ms: int | None, beside: str | None = None
+    ):
+        """`beside` is a topic with a partition for each broker, written to without being measured."""
         self.acks, self.topic, self.partitions = Acks(partitions), topic, partitions
+        self.beside, self.brokers = beside, len(cluster.brokers)
         settings = {"bootstrap.servers": cluster.bootstrap, "log_level": 0}
         settings |= {"socket.timeout.ms": timeout_ms} if timeout_ms else {}
         self.producer = Producer(settings)
@@ -54,6 +58,11 @@ class Librdkafka:
             for partition in range(self.partitions):
                 try:
                     self.producer.produce(self.topic, b"x" * 100, partition=partition, on_delivery=self._delivered)
+                except BufferError:
+                    self.producer.poll(0.01)
+            for partition in range(self.brokers if self.beside else 0):
+                try:
+                    self.producer.produce(self.beside, b"x", partition=partition)
                 except BufferError:
                     self.producer.poll(0.01)
             due += tick

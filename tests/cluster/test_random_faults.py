@@ -75,13 +75,7 @@ class Troubles:
 
     def fill(self, id: int) -> Callable[[], None]:
         """No byte is left on its disk."""
-        filler = self.mounts[id].path / "filler"
-        with filler.open("wb") as file, contextlib.suppress(OSError):
-            os.posix_fallocate(file.fileno(), 0, self.mounts[id].free())
-            while True:
-                file.seek(0, os.SEEK_END)
-                file.write(b"\0" * 65536)
-                file.flush()
+        filler = self.mounts[id].fill()
 
         def empty() -> None:
             filler.unlink()

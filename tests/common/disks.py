@@ -10,6 +10,8 @@ from pathlib import Path
 MIB = 1 << 20
 # _IOR('X', 125, u32): the file system answers every later request with an I/O error; without flushing its journal (2).
 EXT4_IOC_SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, 2
+# _IOWR('X', 119, int) and the one after: whoever writes waits from the one to the other.
+FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 
 
 class Disk:
@@ -30,9 +32,34 @@ class Disk:
 
     def die(self) -> None:
         """As if it were pulled out: what is not on disk is lost, and whatever comes is an I/O error."""
+        self._ask(EXT4_IOC_SHUTDOWN, NO_LOG_FLUSH)
+
+    @contextlib.contextmanager
+    def stalled(self):
+        """Reads what is in memory; whatever writes waits until the end."""
+        self._ask(FIFREEZE, 0)
+        try:
+            yield
+        finally:
+            self._ask(FITHAW, 0)
+
+    def fill(self) -> Path:
+        """No byte is left. The file that holds them; again where something was freed meanwhile."""
+        filler = self.path / "filler"
+        with filler.open("ab") as file, contextlib.suppress(OSError):
+            os.posix_fallocate(file.fileno(), file.tell(), max(self.free(), 1))
+            while True:
+                file.seek(0, os.SEEK_END)
+                file.write(b"\0" * 65536)
+                file.flush()
+        return filler
+
+    def _ask(self, what: int, how: int) -> None:
         directory = os.open(self.path, os.O_RDONLY)
-        fcntl.ioctl(directory, EXT4_IOC_SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
-        os.close(directory)
+        try:
+            fcntl.ioctl(directory, what, struct.pack("I", how))
+        finally:
+            os.close(directory)
 
     def free(self) -> int:
         stat = os.statvfs(self.path)

@@ -186,7 +186,12 @@ pub fn watermarks<C: ConsumerContext>(
                     Err(error) if Instant::now() > end => {
                         return Err(error).with_context(|| format!("offsets of {topic}-{partition}"));
                     }
-                    Err(_) => std::thread::sleep(Duration::from_millis(50)),
+                    Err(_) => {
+                        // librdkafka goes by the metadata that it has, for minutes: a partition whose leader it does not
+                        // know any more stays "unknown" until somebody asks for the topic again.
+                        let _ = reader.fetch_metadata(Some(topic), Duration::from_secs(5));
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
                 }
             }
         })

@@ -1,6 +1,7 @@
 """Which clusters the scenarios run on.
 
-`OTTLA_CLUSTERS` lists kinds of `CLUSTERS` (by default those that pass today); `OTTLA_CLUSTER_LONG=1` adds the scenarios that CI leaves out.
+`OTTLA_CLUSTERS` lists kinds of `CLUSTERS` (by default those that pass today); `OTTLA_CLUSTER_LONG=1` adds the scenarios that CI leaves out;
+`OTTLA_CLUSTER_ELR=1` formats them with eligible leader replicas (KIP-966).
 """
 
 import os
@@ -22,9 +23,13 @@ CLUSTERS = {
     # One more broker than replicas.
     "apache-controllers-4": lambda: separate([Apache], [Apache, Ottla, Apache, Ottla]),
     "ottla-controllers-4": lambda: separate([Ottla] * 3, [Ottla, Apache, Ottla, Apache]),
+    # As many.
+    "apache-controllers-rf4": lambda: separate([Apache], [Apache, Ottla, Apache, Ottla]),
+    "ottla-controllers-rf4": lambda: separate([Ottla] * 3, [Ottla, Apache, Ottla, Apache]),
 }
 CHOSEN = [kind for kind in os.environ.get("OTTLA_CLUSTERS", "ottla,apache-controllers").split(",") if kind]
 LONG = os.environ.get("OTTLA_CLUSTER_LONG") == "1"
+ELR = int(os.environ.get("OTTLA_CLUSTER_ELR", "0"))
 
 
 def pytest_collection_modifyitems(items):
@@ -41,7 +46,7 @@ def kind(request) -> str:
 @pytest.fixture
 def cluster(tmp_path, kind) -> Cluster:
     """One of three or more brokers that runs."""
-    return Cluster(tmp_path, CLUSTERS[kind]()).start()
+    return Cluster(tmp_path, CLUSTERS[kind](), elr=ELR, replication=4 if kind.endswith("-rf4") else 3).start()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ RATE, SIZE = 2000, 1000
 def load(cluster: Cluster, home: Path, report: Callable[[str], None], name: str, seed: int = 7, rate: float = RATE, more=()):
     """Idempotent producers with acks=all and two groups beside what is done. Afterwards: nothing acknowledged is lost, doubled or out of
     order, and the replicas are equal on disk."""
-    settings = ["--keep", "--replication-factor", "3", "--partitions", "6", "--size", str(SIZE)]
+    settings = ["--keep", "--replication-factor", str(cluster.replication), "--partitions", "6", "--size", str(SIZE)]
     settings += ["--topic-config", "min.insync.replicas=2", *more]
     began = time.monotonic()
     load = verify.Load(cluster.bootstrap, seed, 900, home / f"verify-{seed}.log", rate=rate, more=settings, on=True)
@@ -34,7 +34,7 @@ def load(cluster: Cluster, home: Path, report: Callable[[str], None], name: str,
     finally:
         load.end()
     report(
-        f"{name}: {summary['acked']} acked in {time.monotonic() - began:.0f} s, 0 lost, 0 duplicated, 0 reordered, {equal} batches equal on "
+        f"{name}, {cluster.replication} replicas, ELR {cluster.elr}: {summary['acked']} acked in {time.monotonic() - began:.0f} s, 0 lost, 0 duplicated, 0 reordered, {equal} batches equal on "
         f"all replicas, longest gap {verify.longest_gap(summary):.1f} s"
     )
 

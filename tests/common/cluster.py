@@ -79,8 +79,10 @@ class Cluster:
         kraft: int = 1,
         network: Any = None,
         disks: dict[int, Path] | None = None,
+        replication: int = 3,
     ):
         self.members, self.elr, self.kraft = {member.id: member for member in members}, elr, kraft
+        self.replication = replication
         hosts = {member.id: network.add(member.id) if network else ("127.0.0.1", None) for member in members}
         ports = {member.id: (free_port(), free_port()) for member in members}
         voters = [member.id for member in members if "controller" in member.roles]
@@ -116,9 +118,9 @@ class Cluster:
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "controller.quorum.bootstrap.servers": ",".join(addresses.values()) if self.kraft else None,
             "controller.quorum.voters": None if self.kraft else ",".join(f"{id}@{at}" for id, at in addresses.items()),
-            "default.replication.factor": "3",
+            "default.replication.factor": str(self.replication),
             "min.insync.replicas": "2",
-            "offsets.topic.replication.factor": "3",
+            "offsets.topic.replication.factor": str(self.replication),
             "offsets.topic.num.partitions": "3",
             "auto.create.topics.enable": "false",
             "ottla.http.listener": f"{host}:{free_port()}" if member.kind is nodes.Ottla else None,

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from cluster import Cluster
 
-# Base offset, length of what follows, leader epoch, magic, CRC, attributes, last offset's delta.
-HEADER = struct.Struct(">qiibIhi")
-HEADER_SIZE = 61
+# Base offset, length of what follows, leader epoch, magic, CRC, attributes, last offset's delta, two timestamps, producer's id and epoch,
+# first number, count.
+HEADER = struct.Struct(">qiibIhiqqqhii")
+HEADER_SIZE = HEADER.size
+NO_PRODUCER = -1
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,9 @@ class Batch:
     epoch: int
     size: int
     digest: bytes
+    producer: int
+    producer_epoch: int
+    number: int
 
     def __str__(self) -> str:
         return f"{self.base}..{self.last} of epoch {self.epoch}, {self.size} bytes, {self.digest.hex()}"
@@ -35,16 +40,19 @@ def batches(directory: Path) -> Iterator[Batch]:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 at = 0
                 while at + HEADER_SIZE <= len(data):
-                    base, length, epoch, magic, _, _, delta = HEADER.unpack_from(data, at)
+                    base, length, epoch, magic, _, _, delta, _, _, producer, producer_epoch, number, _ = HEADER.unpack_from(
+                        data, at
+                    )
                     size = 12 + length
                     if length < HEADER_SIZE - 12 or at + size > len(data):
                         break
                     assert magic == 2, f"{segment} at {at}: magic {magic}"
-                    yield Batch(base, base + delta, epoch, size, hashlib.blake2b(data[at : at + size], digest_size=8).digest())
+                    digest = hashlib.blake2b(data[at : at + size], digest_size=8).digest()
+                    yield Batch(base, base + delta, epoch, size, digest, producer, producer_epoch, number)
                     at += size
 
 
-def assert_equal(cluster: Cluster, topic: str, seconds: float = 60) -> int:
+def assert_equal(cluster: Cluster, topic: str, seconds: float = 180) -> int:
     """Waits until the replicas have all up to the high watermark, and compares them. How many batches they have in common."""
     count = 0
     for partition, state in sorted(cluster.describe(topic).items()):
@@ -77,3 +85,31 @@ def check(what: str, logs: dict[int, list[Batch]], start: int, end: int) -> None
         assert len(logs[first]) == len(logs[other]), (
             f"{what}: {len(logs[first])} and {len(logs[other])} batches ({first}, {other})"
         )
+
+
+def know_all(cluster: Cluster, topic: str, producers: int) -> bool:
+    """Whether every replica of every partition has something of as many producers."""
+
+    def known(id: int, partition: int) -> set[int]:
+        return {batch.producer for batch in batches(cluster.nodes[id].data / f"{topic}-{partition}")} - {NO_PRODUCER}
+
+    states = cluster.describe(topic).items()
+    return all(len(known(id, partition)) == producers for partition, state in states for id in state.replicas)
+
+
+def assert_numbered(cluster: Cluster, topic: str) -> int:
+    """No partition has a number of a producer's epoch twice, or left one out. How many epochs producers began after their first."""
+    begun: set[tuple[int, int]] = set()
+    for partition, state in sorted(cluster.describe(topic).items()):
+        expected: dict[int, tuple[int, int]] = {}
+        for batch in batches(cluster.nodes[state.leader].data / f"{topic}-{partition}"):
+            if batch.producer == NO_PRODUCER:
+                continue
+            epoch, number = expected.get(batch.producer, (batch.producer_epoch, 0))
+            if batch.producer_epoch > epoch:
+                begun.add((batch.producer, batch.producer_epoch))
+                epoch, number = batch.producer_epoch, 0
+            found = (batch.producer_epoch, batch.number)
+            assert found == (epoch, number), f"{topic}-{partition}: {batch}: {found} after {(epoch, number - 1)}"
+            expected[batch.producer] = (epoch, number + batch.last - batch.base + 1)
+    return len(begun)

@@ -254,7 +254,7 @@ class Cluster:
         for id in [id for id in self.brokers if id in self.running]:
             self.until(f"{topic} on broker {id}", lambda: len(self.describe(topic, id)) == len(assignment))
 
-    def reassign(self, topic: str, assignment: dict[int, list[int]], seconds: float = 60) -> None:
+    def reassign(self, topic: str, assignment: dict[int, list[int]], seconds: float = 240) -> None:
         """Other replicas, or another order of them; returns when they are in place."""
         partitions = [{"partition_index": partition, "replicas": ids} for partition, ids in assignment.items()]
         body = {"timeout_ms": 20_000, "topics": [{"name": topic, "partitions": partitions}]}
@@ -301,7 +301,7 @@ class Cluster:
 
     # Waiting
 
-    def until(self, what: str, holds: Callable[[], Any], seconds: float = 60) -> float:
+    def until(self, what: str, holds: Callable[[], Any], seconds: float = 120) -> float:
         """How long it took in seconds. What does not come is told with the end of every node's log."""
         begin, seen = time.monotonic(), None
         while True:
@@ -315,10 +315,10 @@ class Cluster:
                 raise AssertionError(f"not in {seconds} s: {what} (last: {seen!r})\n{self.tails()}")
             time.sleep(0.05)
 
-    def until_active(self, seconds: float = 60) -> float:
+    def until_active(self, seconds: float = 120) -> float:
         return self.until("an active controller", lambda: self.active_controller() != NOBODY, seconds)
 
-    def until_registered(self, ids: list[int], seconds: float = 60) -> float:
+    def until_registered(self, ids: list[int], seconds: float = 120) -> float:
         """Until every running broker tells of these, and these answer."""
 
         def known() -> bool:
@@ -327,7 +327,7 @@ class Cluster:
 
         return self.until(f"brokers {ids} serve and are known to all", known, seconds)
 
-    def until_fenced(self, ids: list[int], seconds: float = 60) -> float:
+    def until_fenced(self, ids: list[int], seconds: float = 120) -> float:
         return self.until(f"brokers {ids} are fenced", lambda: not (self.registered_anywhere() & set(ids)), seconds)
 
     def registered_anywhere(self) -> set[int]:
@@ -340,7 +340,7 @@ class Cluster:
                 continue
         return told
 
-    def until_whole(self, topic: str, seconds: float = 90) -> float:
+    def until_whole(self, topic: str, seconds: float = 180) -> float:
         """Until every replica is in sync and every partition has a leader."""
 
         def whole() -> bool:

@@ -1,14 +1,16 @@
 //! The way from this node's broker to the active controller: a call where that is this node, else a connection.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_client::{CallError, Connection, Options, address};
+use ottla_client::{CallError, Connection, Options, Versions, address};
 use ottla_wire::messages::{
     AllocateProducerIdsRequest, AlterPartitionRequest, AlterPartitionResponse, AssignReplicasToDirsRequest,
     BrokerHeartbeatRequest, BrokerRegistrationRequest, ControllerRegistrationRequest, CreateTopicsRequest,
 };
 use ottla_wire::{ErrorCode, Request, Str};
+use parking_lot::Mutex;
 
 use super::handle::ControllerHandle;
 use super::task::Leadership;
@@ -38,11 +40,17 @@ pub struct ControllerChannel {
     controller: ControllerHandle,
     options: Options,
     connection: Option<(Leadership, Connection)>,
+    /// What the newest controller that one of the clones connected to serves.
+    served: Arc<Mutex<Option<Served>>>,
 }
+
+/// What the controller that led then serves.
+type Served = (Leadership, Arc<Versions>);
 
 impl Clone for ControllerChannel {
     fn clone(&self) -> Self {
-        Self { controller: self.controller.clone(), options: self.options.clone(), connection: None }
+        let (controller, options) = (self.controller.clone(), self.options.clone());
+        Self { controller, options, connection: None, served: Arc::clone(&self.served) }
     }
 }
 
@@ -50,7 +58,16 @@ impl ControllerChannel {
     /// Calls itself `client_id`; a controller that does not answer within `deadline` is given up.
     pub fn new(controller: ControllerHandle, client_id: Str, deadline: Duration) -> Self {
         let options = Options { client_id, deadline, longest_answer: LONGEST_ANSWER };
-        Self { controller, options, connection: None }
+        Self { controller, options, connection: None, served: Arc::default() }
+    }
+
+    /// What the active controller serves, where that is another node that was reached already.
+    pub fn served(&self) -> Option<Arc<Versions>> {
+        let leader = self.controller.leader();
+        let now = leader.borrow();
+        let served = self.served.lock();
+        let (_, versions) = served.as_ref().filter(|(of, _)| *of == *now && !now.is_active_here)?;
+        Some(Arc::clone(versions))
     }
 
     /// Asks once. The request is built for the version in which it is sent.
@@ -92,7 +109,10 @@ impl ControllerChannel {
                 Some((_, connection)) => connection,
                 None => {
                     let (host, port) = leader.address.as_ref().ok_or_else(nobody)?;
-                    Connection::open(&address(host, *port), self.options.clone()).await.map_err(told)?
+                    let opened = Connection::open(&address(host, *port), self.options.clone()).await;
+                    let opened = opened.map_err(told)?;
+                    *self.served.lock() = Some((leader.clone(), Arc::clone(opened.versions())));
+                    opened
                 }
             };
             let result = connection.send_for(build).await;

@@ -8,6 +8,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -74,13 +75,16 @@ pub fn address(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
+/// The lowest and the highest version of each API that a node serves, by the API's key.
+pub type Versions = HashMap<i16, (i16, i16)>;
+
 /// A connection to one node.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
     address: String,
     options: Options,
-    versions: HashMap<i16, (i16, i16)>,
+    versions: Arc<Versions>,
     correlation_id: i32,
 }
 
@@ -95,16 +99,21 @@ impl Connection {
         let connected = timeout(options.deadline, TcpStream::connect(address)).await;
         let stream = connected.map_err(late)?.map_err(io)?;
         stream.set_nodelay(true).map_err(io)?;
-        let (address, versions) = (address.to_owned(), HashMap::new());
+        let (address, versions) = (address.to_owned(), Arc::default());
         let mut connection = Self { stream, address, options, versions, correlation_id: 0 };
         let offered = connection.send_at(&ApiVersionsRequest::default(), 0).await?;
         if offered.error_code != 0 {
             let code = ErrorCode::try_from(offered.error_code);
             return Err(CallError::Versions(code.unwrap_or(ErrorCode::UnknownServerError)));
         }
-        connection.versions =
-            offered.api_keys.iter().map(|k| (k.api_key, (k.min_version, k.max_version))).collect();
+        let ranges = offered.api_keys.iter().map(|k| (k.api_key, (k.min_version, k.max_version)));
+        connection.versions = Arc::new(ranges.collect());
         Ok(connection)
+    }
+
+    /// What the node serves.
+    pub fn versions(&self) -> &Arc<Versions> {
+        &self.versions
     }
 
     /// The highest version of a request that both sides know.

@@ -175,7 +175,8 @@ fn route(node: Arc<NodeContext>, call: Call, body: Decoder) -> Result<Handling, 
             let request: ApiVersionsRequest = call.decode(body)?;
             Ok(Box::pin(async move {
                 let image = node.controller.image();
-                let response = api_versions::answer(SERVED.iter().copied(), &image, &call.context, &request);
+                let served = SERVED.iter().copied().map(api_versions::range);
+                let response = api_versions::answer(served, &image, &call.context, &request);
                 call.encode(&response).map(Answer::Now)
             }))
         }

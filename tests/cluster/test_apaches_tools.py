@@ -10,7 +10,7 @@ import replicas
 from cluster import Cluster
 from nodes import Apache, Node, Ottla
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 TOOLS = "org.apache.kafka.tools"
 CONTROLLER_LISTENERS = "--bootstrap-controller"

@@ -4,7 +4,7 @@ import apache
 import faults
 import pytest
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 
 def test_nothing_acked_is_lost_and_replicas_are_equal(cluster, tmp_path, report, kind):

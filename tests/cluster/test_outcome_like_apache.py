@@ -6,7 +6,7 @@ import pytest
 from cluster import Cluster, Partition, separate
 from nodes import Apache, Ottla
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 BROKERS = [11, 12, 13, 14]
 # Every broker is first somewhere, and is without a partition somewhere.

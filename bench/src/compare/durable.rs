@@ -19,6 +19,8 @@ const PROBES: usize = 200;
 const PROBE_BYTES: [u8; 16 << 10] = [b'x'; 16 << 10];
 /// How many times a sync may make an acknowledgement wait: its own and the one before it, on the leader and on a follower.
 const SYNCS_IN_A_ROW: f64 = 4.0;
+/// How long the disk may settle before a load.
+const SETTLE: Duration = Duration::from_secs(5);
 /// How long a tracer may take to write what it counted.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -127,6 +129,9 @@ impl fmt::Display for Row<'_> {
 /// One load on a new cluster.
 fn measured(options: &Options, partitions: u32, promise: Promise) -> anyhow::Result<Run> {
     eprintln!("{partitions} partitions, {promise}");
+    // What earlier loads left to be written or deleted is not this one's.
+    rustix::fs::sync();
+    std::thread::sleep(SETTLE);
     let home = home(&options.disk)?;
     let mut cluster = Cluster::format(Kind::Ottla, &home, &options.programs, options.nodes, &[])?;
     let counts: Vec<PathBuf> =

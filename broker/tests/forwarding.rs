@@ -23,14 +23,19 @@ use crate::common::{Client, PATIENCE};
 const CLUSTER: &str = "4L6g3nShT-eMCtK--X86sw";
 
 /// Two nodes, of which the first is the only controller.
-struct Pair {
-    controller: Node,
-    broker: Node,
+pub struct Pair {
+    pub controller: Node,
+    pub broker: Node,
     _dir: tempfile::TempDir,
 }
 
 impl Pair {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With settings that both nodes have.
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
@@ -49,6 +54,7 @@ impl Pair {
             ("listeners", "PLAINTEXT://127.0.0.1:0"),
             ("controller.quorum.bootstrap.servers", &quorum),
         ];
+        let [first, second] = [&first, &second].map(|own| [&own[..], settings].concat());
         let controller = formatted(&dir.path().join("1"), &first, Controllers::Standalone).await;
         let broker = formatted(&dir.path().join("2"), &second, Controllers::Elsewhere).await;
         assert!(controller.broker().controller.is_active() && !broker.broker().controller.is_active());
@@ -60,7 +66,7 @@ impl Pair {
         Client::connect(self.broker.address("PLAINTEXT").unwrap()).await
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.broker.stop().await;
         self.controller.stop().await;
     }

@@ -10,6 +10,7 @@
 )]
 
 mod admin;
+mod admin_port;
 mod bad_input;
 mod budgets;
 mod common;

@@ -1,4 +1,9 @@
-//! HTTP for probes and metrics: `/livez`, `/readyz`, `/metrics`, on `ottla.http.listener`.
+//! HTTP for probes and metrics, open: `/livez`, `/readyz`, `/metrics`, on `ottla.http.listener`. Questions are answered on
+//! the admin port, `ottla.admin.listener`, to who shows a certificate: [`Questions`].
+
+mod certificates;
+mod port;
+mod questions;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -18,6 +23,8 @@ use tracing::warn;
 use crate::broker::Broker;
 use crate::node::NodeContext;
 use crate::telemetry::BrokerState;
+
+pub use questions::Questions;
 
 /// The media type of the metrics.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

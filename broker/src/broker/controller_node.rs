@@ -42,12 +42,16 @@ pub async fn start_controller(config: Config, loggers: Arc<Loggers>) -> Result<C
         founded.give_up().await;
         return Err(error.into());
     }
-    let Founded { ground, settings, context, control, server, http, .. } = founded;
+    let Founded { ground, settings, context, control, server, http, admin, .. } = founded;
     let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
     if let Some(http) = http {
         let begun = Arc::default();
         tasks.spawn(admin::serve(http, Arc::clone(&begun), stopping.clone()));
         drop(begun.set(admin::Admin::of_controller(&context)));
+    }
+    if let Some(admin) = admin {
+        let questions = admin::Questions::new(Arc::clone(&context), Vec::new());
+        tasks.spawn_on(questions.serve(admin, stopping.clone()), &control.handle());
     }
     let (controller, node_id) = (context.controller.clone(), context.node_id);
     let channel = ControllerChannel::new(

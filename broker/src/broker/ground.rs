@@ -51,6 +51,9 @@ pub enum StartError {
     /// The HTTP address is taken.
     #[error("ottla.http.listener: {0}")]
     Http(std::io::Error),
+    /// The address of the admin port is taken.
+    #[error("ottla.admin.listener: {0}")]
+    Admin(std::io::Error),
     /// The system's randomness, or a thread of the start itself.
     #[error("{0}")]
     System(#[from] std::io::Error),
@@ -78,6 +81,7 @@ pub(super) struct Founded {
     pub(super) control: Control,
     pub(super) server: ControllerServer,
     pub(super) http: Option<tokio::net::TcpListener>,
+    pub(super) admin: Option<tokio::net::TcpListener>,
 }
 
 impl Founded {
@@ -99,6 +103,7 @@ impl Founded {
         let settings = ControllerSettings { config: Arc::clone(&config), identity };
         let control = Control::new()?;
         let listeners = server::bind(&config, &control.handle()).await?;
+        let admin = bind_admin(&config, &control).await.map_err(StartError::Admin)?;
         let controller = ControllerHandle::start(settings.clone(), Arc::clone(&disk), control.handle())?;
         let context = Arc::new(NodeContext {
             cluster_id: ground.identity.cluster_id.clone(),
@@ -111,7 +116,7 @@ impl Founded {
             config,
         });
         let server = server::start(Arc::clone(&context), listeners, &control.handle());
-        Ok(Self { ground, settings, disk, context, control, server, http })
+        Ok(Self { ground, settings, disk, context, control, server, http, admin })
     }
 
     /// The quorum's log is not in use any more when this returns.
@@ -128,6 +133,16 @@ pub(super) struct Ground {
     pub(super) directories: Vec<Arc<LogDirectory>>,
     pub(super) file_systems: Vec<Arc<FileSystem>>,
     pub(super) failures: Arc<Notify>,
+}
+
+/// On the runtime of the quorum: no load of clients delays its answers.
+async fn bind_admin(
+    config: &Arc<Config>,
+    control: &Control,
+) -> std::io::Result<Option<tokio::net::TcpListener>> {
+    let config = Arc::clone(config);
+    let bound = control.handle().spawn(async move { admin::bind(config.admin.listener.as_ref()).await });
+    bound.await.map_err(std::io::Error::other)?
 }
 
 /// Every host of the connection limits has to have an address, as with Kafka.

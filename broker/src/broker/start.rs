@@ -65,6 +65,7 @@ pub struct Node {
     _directories: Directories,
     addresses: Vec<(crate::config::ListenerName, std::net::SocketAddr)>,
     http: Option<std::net::SocketAddr>,
+    admin: Option<std::net::SocketAddr>,
 }
 
 /// Starts a node: lock → identity → sockets → quorum → registration → logs → metadata in effect → serving.
@@ -122,17 +123,22 @@ async fn begin(founded: Founded) -> Result<Node, StartError> {
 /// From a member of the quorum to a broker that serves.
 async fn serve(founded: Founded, listeners: Vec<Listener>) -> Result<Node, StartError> {
     let began = Instant::now();
-    let Founded { ground, settings, disk, context, control, server, http } = founded;
+    let Founded { ground, settings, disk, context, control, server, http, admin } = founded;
     let (config, controller) = (&settings.config, context.controller.clone());
     let Ground { mut found, identity, directories, file_systems, failures } = ground;
     let addresses = listeners.iter().filter_map(|it| Some((it.name().clone(), it.local_addr().ok()?)));
     let addresses = addresses.chain(server.addresses().iter().cloned()).collect();
     let http_address = http.as_ref().and_then(|listener| listener.local_addr().ok());
+    let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
+    let questions = admin::Questions::new(Arc::clone(&context), directories.clone());
     let (tasks, stopping, begun) = (TaskTracker::new(), CancellationToken::new(), Arc::default());
     // Nothing is left running where this fails.
     let failing = stopping.clone().drop_guard();
     if let Some(http) = http {
         tasks.spawn(admin::serve(http, Arc::clone(&begun), stopping.clone()));
+    }
+    if let Some(admin) = admin {
+        tasks.spawn_on(questions.clone().serve(admin, stopping.clone()), &control.handle());
     }
     // Only now: a directory whose metadata is refused stays as it was.
     found.complete(&*disk)?;
@@ -166,9 +172,11 @@ async fn serve(founded: Founded, listeners: Vec<Listener>) -> Result<Node, Start
         failed: CancellationToken::new(),
         addresses,
         http: http_address,
+        admin: admin_address,
     };
     // Health is told from here on.
     drop(begun.set(admin::Admin::of_broker(&node.broker)));
+    questions.tell_of(&node.broker);
     node.spawn_background(failures, file_systems);
     node.spawn_members(settings);
     node.broker.catch_up().await;
@@ -370,6 +378,11 @@ impl Node {
     /// Where health and metrics are, if they are on.
     pub fn http_address(&self) -> Option<std::net::SocketAddr> {
         self.http
+    }
+
+    /// Where the admin port is, if it is on.
+    pub fn admin_address(&self) -> Option<std::net::SocketAddr> {
+        self.admin
     }
 
     /// Returns when the node cannot go on by itself.

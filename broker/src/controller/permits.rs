@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_quorum::image::PartitionImage;
-use ottla_wire::Str;
+use ottla_wire::{Str, Uuid};
 
 use super::view::View;
 
@@ -96,10 +96,19 @@ pub(crate) struct Permits {
 #[derive(Debug)]
 struct Permit {
     until_ms: i64,
-    /// The broker's epoch when it was granted; `None` if the node is no broker.
-    epoch: Option<i64>,
+    /// The run of the node that it was granted to.
+    run: Run,
     /// The node has gone, by this permit.
     left: bool,
+}
+
+/// One run of a node, from start to stop, as the metadata knows it.
+#[derive(Debug, PartialEq, Eq)]
+struct Run {
+    /// The broker's epoch; `None` if the node is no broker.
+    epoch: Option<i64>,
+    /// The incarnation of its controller; `None` if it has none that is registered.
+    controller: Option<Uuid>,
 }
 
 impl Permits {
@@ -126,8 +135,7 @@ impl Permits {
             return Verdict::Refused(blockers);
         }
         let until_ms = now.saturating_add(self.lease_ms);
-        let epoch = view.image.broker(node).map(|broker| broker.epoch);
-        self.granted.insert(node, Permit { until_ms, epoch, left: false });
+        self.granted.insert(node, Permit { until_ms, run: world.run_of(node), left: false });
         Verdict::Granted { until_ms, cost }
     }
 
@@ -142,8 +150,7 @@ impl Permits {
     fn observe(&mut self, view: &View<'_>, voters: &[VoterState], now: i64) {
         let world = World { view, voters };
         self.granted.retain(|node, permit| {
-            let epoch = view.image.broker(*node).map(|broker| broker.epoch);
-            permit.left |= !world.runs(*node) || epoch != permit.epoch;
+            permit.left |= !world.runs(*node) || world.run_of(*node) != permit.run;
             if permit.left { !world.is_back(*node) } else { now < permit.until_ms }
         });
     }
@@ -170,6 +177,13 @@ impl World<'_> {
     /// Whether the node does anything that could be missed.
     fn runs(&self, node: i32) -> bool {
         self.view.image.active_broker(node).is_some() || self.votes(node)
+    }
+
+    fn run_of(&self, node: i32) -> Run {
+        Run {
+            epoch: self.view.image.broker(node).map(|broker| broker.epoch),
+            controller: self.view.image.cluster.controllers.get(&node).map(|it| it.incarnation_id),
+        }
     }
 
     fn votes(&self, node: i32) -> bool {

@@ -4,7 +4,9 @@ use super::brokers_tests::Controller;
 use super::partitions_tests::set_isr;
 use super::permits::{Blocker, Cost, Permits, Verdict, VoterState};
 use super::view::View;
-use ottla_wire::ErrorCode;
+use ottla_quorum::image::ControllerImage;
+use ottla_wire::{ErrorCode, Uuid};
+use std::sync::Arc;
 
 const LEASE: i64 = 30_000;
 
@@ -55,6 +57,15 @@ impl World {
         self.voters[usize::try_from(node - 1).expect("an id")].caught_up = false;
     }
 
+    /// This run of a node that is a controller and no broker is registered.
+    fn register_controller(&mut self, id: i32, incarnation: u8) {
+        let incarnation_id = Uuid::from_bytes([incarnation; 16]);
+        let (endpoints, features) = (Vec::new(), Vec::new());
+        let registered =
+            ControllerImage { id, incarnation_id, zk_migration_ready: false, endpoints, features };
+        Arc::make_mut(&mut self.controller.image.cluster).controllers.insert(id, Arc::new(registered));
+    }
+
     fn start(&mut self, node: i32, incarnation: u8) {
         self.controller.restart(node, incarnation, -1).expect("its session is over");
         self.controller.beat(node);
@@ -93,6 +104,20 @@ fn a_permit_that_is_not_used_lapses() {
     world.granted(2);
     world.permits.give_back(2);
     world.granted(3);
+}
+
+#[test]
+fn a_controller_that_has_been_restarted_leaves_the_turn_to_the_next() {
+    let mut world = World::new();
+    world.voters = [7, 8, 9].map(|id| VoterState { id, caught_up: true }).into();
+    world.register_controller(7, 1);
+    world.granted(7);
+    assert!(matches!(world.ask(8), Verdict::Refused(_)), "7 may go at any moment");
+    world.register_controller(7, 2);
+    world.voters[0].caught_up = false;
+    assert!(matches!(world.ask(8), Verdict::Refused(_)), "7 is back and does not keep up yet");
+    world.voters[0].caught_up = true;
+    world.granted(8);
 }
 
 #[test]

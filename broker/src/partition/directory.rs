@@ -22,6 +22,8 @@ pub struct LogDirectory {
     file_system: Arc<FileSystem>,
     offline: AtomicBool,
     hosted: AtomicUsize,
+    to_open: AtomicUsize,
+    opened: AtomicUsize,
     failures: Arc<Notify>,
 }
 
@@ -34,8 +36,7 @@ impl LogDirectory {
         file_system: Arc<FileSystem>,
         failures: Arc<Notify>,
     ) -> Arc<Self> {
-        let (offline, hosted) = (AtomicBool::new(false), AtomicUsize::new(0));
-        Arc::new(Self { path, id, disk, file_system, offline, hosted, failures })
+        Arc::new(Self::with(path, id, disk, file_system, failures, false))
     }
 
     /// A directory that could not even be identified when the node started; its id is zero.
@@ -45,8 +46,19 @@ impl LogDirectory {
         file_system: Arc<FileSystem>,
         failures: Arc<Notify>,
     ) -> Arc<Self> {
-        let (offline, hosted) = (AtomicBool::new(true), AtomicUsize::new(0));
-        Arc::new(Self { path, id: Uuid::ZERO, disk, file_system, offline, hosted, failures })
+        Arc::new(Self::with(path, Uuid::ZERO, disk, file_system, failures, true))
+    }
+
+    fn with(
+        path: PathBuf,
+        id: Uuid,
+        disk: Arc<dyn Disk>,
+        file_system: Arc<FileSystem>,
+        failures: Arc<Notify>,
+        offline: bool,
+    ) -> Self {
+        let (hosted, to_open, opened) = Default::default();
+        Self { path, id, disk, file_system, offline: offline.into(), hosted, to_open, opened, failures }
     }
 
     /// Where it is.
@@ -72,6 +84,21 @@ impl LogDirectory {
     /// Number of partitions in it.
     pub fn hosted(&self) -> usize {
         self.hosted.load(Ordering::Relaxed)
+    }
+
+    /// How many logs were to be opened in it at the start, and how many of them have been, or were given up.
+    pub fn opening(&self) -> (usize, usize) {
+        (self.to_open.load(Ordering::Relaxed), self.opened.load(Ordering::Relaxed))
+    }
+
+    /// Counts a log that is to be opened at the start.
+    pub(super) fn will_open(&self) {
+        self.to_open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one that has been opened, or was given up.
+    pub(super) fn has_opened(&self) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a partition that is now in it.

@@ -440,6 +440,7 @@ fn jobs(
                 error!(partition = %name, "its log directory is offline");
                 continue;
             };
+            found.directory.will_open();
             jobs.push(Job {
                 topic_id: topic.id,
                 directory: Arc::clone(&found.directory),
@@ -467,7 +468,13 @@ fn open_all(jobs: Vec<Job>, threads: usize, now: TimestampMs) -> Vec<Opened> {
     let queue = Mutex::new(jobs.into_iter());
     let work = || {
         let next = || queue.lock().next();
-        std::iter::from_fn(next).filter_map(|job| job.run(now)).collect::<Vec<_>>()
+        let run = |job: Job| {
+            let directory = Arc::clone(&job.directory);
+            let opened = job.run(now);
+            directory.has_opened();
+            opened
+        };
+        std::iter::from_fn(next).filter_map(run).collect::<Vec<_>>()
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();

@@ -32,6 +32,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [services, configmaps]
   verbs: [get, list, watch, create, patch, delete]
+# Certificates of the admin ports. By name alone: what Secrets there are is neither listed nor watched.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, create, patch, delete]
 # Claims are made and grown. They are never deleted by the operator: by policy they belong to the cluster and go with it.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]

@@ -1,6 +1,8 @@
 //! A connection to a Kafka node, as the operator and other brokers open it: length-prefixed frames, versions negotiated
-//! once, one request at a time, each with a deadline.
+//! once, one request at a time, each with a deadline. With the feature `admin`: the way to its admin port.
 
+#[cfg(feature = "admin")]
+pub mod admin;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]

@@ -82,6 +82,8 @@ pub struct Config {
     pub quotas: Quotas,
     /// `ottla.http.listener`: host (empty: all addresses) and port of health and metrics; `None` if switched off.
     pub http: Option<(String, u16)>,
+    /// The port for questions and live changes.
+    pub admin: AdminPort,
     /// Cluster id to format empty directories with (`CLUSTER_ID` in the environment).
     pub cluster_id: Option<String>,
     /// Whether empty log directories are formatted at start: when started without a file of settings, without roles, or
@@ -100,6 +102,19 @@ pub struct Roles {
     pub broker: bool,
     /// May vote in the metadata quorum.
     pub controller: bool,
+}
+
+/// `ottla.admin.*`: the port for questions and live changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AdminPort {
+    /// `ottla.admin.listener`: host (empty: all addresses) and port; `None` if switched off.
+    pub listener: Option<(String, u16)>,
+    /// `ottla.admin.tls.certificate.path`.
+    pub certificate: PathBuf,
+    /// `ottla.admin.tls.key.path`.
+    pub key: PathBuf,
+    /// `ottla.admin.tls.ca.path`.
+    pub authorities: PathBuf,
 }
 
 /// The metadata quorum and its log.

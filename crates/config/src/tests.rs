@@ -241,6 +241,8 @@ fn keys_that_do_not_fit_together_are_refused() {
         (&[("max.connections.per.ip", "0")], "max.connections.per.ip.overrides"),
         (&[("max.connections.per.ip.overrides", "localhost")], "list of address:limit"),
         (&[("ottla.http.listener", "here")], "HOST:PORT"),
+        (&[("ottla.admin.listener", "there")], "HOST:PORT"),
+        (&[("ottla.admin.listener", ":9405")], "needs ottla.admin.tls.certificate.path"),
     ] {
         let found = with(changes);
         assert!(found.contains(expected), "{changes:?}: {found}");
@@ -404,6 +406,10 @@ fn other_value(key: &keys::Key) -> String {
         "listeners" => "PLAINTEXT://:9095",
         "max.connections.per.ip.overrides" => "127.0.0.1:3",
         "ottla.http.listener" => "127.0.0.1:9405",
+        "ottla.admin.listener" => "127.0.0.1:9406",
+        "ottla.admin.tls.ca.path" | "ottla.admin.tls.certificate.path" | "ottla.admin.tls.key.path" => {
+            "/elsewhere"
+        }
         "process.roles" => "broker",
         "security.inter.broker.protocol" => "SSL",
         "node.id" | "broker.id" => "7",

@@ -7,8 +7,8 @@ use super::listener::host_and_port;
 use super::node::Node;
 use super::reader::Reader;
 use super::{
-    Cleaner, Config, ConfigError, ConfigErrors, Elections, Fetch, Group, LogTasks, Network, Offsets,
-    Producers, Quorum, Quotas, Replication, Settings, Topics, node,
+    AdminPort, Cleaner, Config, ConfigError, ConfigErrors, Elections, Fetch, Group, LogTasks, Network,
+    Offsets, Producers, Quorum, Quotas, Replication, Settings, Topics, node,
 };
 
 /// The only `replica.selector.class` that there is; without one nobody is sent elsewhere.
@@ -22,9 +22,13 @@ pub(super) fn config(settings: &Settings, host_name: &str) -> Result<Config, Con
         errors.push(error);
         Network::unlimited()
     });
-    let http = http(&read).unwrap_or_else(|error| {
+    let http = own_listener(&read, "ottla.http.listener").unwrap_or_else(|error| {
         errors.push(error);
         None
+    });
+    let admin = admin(&read).unwrap_or_else(|error| {
+        errors.push(error);
+        AdminPort::default()
     });
     errors.extend(conflicts(&read));
     let node = match node::resolve(&read, host_name) {
@@ -35,10 +39,10 @@ pub(super) fn config(settings: &Settings, host_name: &str) -> Result<Config, Con
             return Err(ConfigErrors(errors));
         }
     };
-    Ok(Config { host_name: host_name.to_owned(), ..assemble(&read, node, network, http) })
+    Ok(Config { host_name: host_name.to_owned(), http, admin, ..assemble(&read, node, network) })
 }
 
-fn assemble(read: &Reader<'_>, node: Node, network: Network, http: Option<(String, u16)>) -> Config {
+fn assemble(read: &Reader<'_>, node: Node, network: Network) -> Config {
     let log_dirs = log_dirs(read);
     let first = log_dirs.first().cloned().unwrap_or_default();
     Config {
@@ -65,7 +69,8 @@ fn assemble(read: &Reader<'_>, node: Node, network: Network, http: Option<(Strin
         cleaner: cleaner(read),
         producers: producers(read),
         quotas: quotas(read),
-        http,
+        http: None,
+        admin: AdminPort::default(),
         cluster_id: None,
         format_if_empty: false,
         host_name: String::new(),
@@ -244,16 +249,37 @@ fn quotas(read: &Reader<'_>) -> Quotas {
     }
 }
 
-fn http(read: &Reader<'_>) -> Result<Option<(String, u16)>, ConfigError> {
-    const KEY: &str = "ottla.http.listener";
-    let text = read.text(KEY);
+/// Host and port of what is not Kafka's protocol.
+fn own_listener(read: &Reader<'_>, key: &str) -> Result<Option<(String, u16)>, ConfigError> {
+    let text = read.text(key);
     if text.is_empty() {
         return Ok(None);
     }
     let address = host_and_port(&text);
     address
         .map(Some)
-        .ok_or_else(|| read.invalid(KEY, "must be HOST:PORT, :PORT, or empty to switch it off".into()))
+        .ok_or_else(|| read.invalid(key, "must be HOST:PORT, :PORT, or empty to switch it off".into()))
+}
+
+fn admin(read: &Reader<'_>) -> Result<AdminPort, ConfigError> {
+    const KEY: &str = "ottla.admin.listener";
+    let path = |key: &str| PathBuf::from(read.text(key));
+    let port = AdminPort {
+        listener: own_listener(read, KEY)?,
+        certificate: path("ottla.admin.tls.certificate.path"),
+        key: path("ottla.admin.tls.key.path"),
+        authorities: path("ottla.admin.tls.ca.path"),
+    };
+    let lacks =
+        [&port.certificate, &port.key, &port.authorities].iter().any(|path| path.as_os_str().is_empty());
+    match port.listener.is_some() && lacks {
+        true => Err(read.invalid(
+            KEY,
+            "needs ottla.admin.tls.certificate.path, ottla.admin.tls.key.path and ottla.admin.tls.ca.path"
+                .into(),
+        )),
+        false => Ok(port),
+    }
 }
 
 /// Keys that contradict each other, apart from those of the node and its listeners.

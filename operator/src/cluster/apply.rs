@@ -42,6 +42,9 @@ pub enum WriteError {
         /// Its name.
         name: String,
     },
+    /// What was to be written cannot be made.
+    #[error("{0}")]
+    Certificate(String),
     /// The API server refused, or could not be asked.
     #[error("{kind} {name}: {source}")]
     Api {
@@ -65,7 +68,7 @@ impl WriteError {
                 }
                 _ => None,
             },
-            Self::NotLeader | Self::Deadline { .. } => None,
+            Self::NotLeader | Self::Deadline { .. } | Self::Certificate(_) => None,
         }
     }
 

@@ -4,10 +4,12 @@ use super::{
     answers::{self, Answers},
     apply::WriteError,
     build::{self, Workload, service::NodePorts},
+    certificates,
     identity::{NodeId, labelled},
     leave::{self, Leaving},
     names,
     observe::Observed,
+    permit::{self, Word},
     quorum, restart,
     validate::ValidatedCluster,
 };
@@ -16,8 +18,9 @@ use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{ConfigMap, Pod},
 };
-use kube::{Resource, ResourceExt};
-use ottla_client::CallError;
+use kube::{Resource, ResourceExt, core::NamespaceResourceScope};
+use ottla_client::{CallError, admin::Identity};
+use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 
 /// What came of a pass.
@@ -34,6 +37,8 @@ pub struct Outcome {
     pub quorum: Option<quorum::Plan>,
     /// Ids of the voters, where they were told.
     pub voters: Option<Vec<i32>>,
+    /// What happened to the authority of the admin ports, if users should know.
+    pub authority: Option<String>,
 }
 
 /// Does it.
@@ -51,24 +56,83 @@ pub async fn carry_out(
     let services = writer.apply(namespace, &foundation.services, &observed.services).await?;
     let ports = NodePorts::of(&services);
 
+    let certificates = certificates::carry_out(cluster, context).await?;
     let workload = build::workload(cluster, observed, &ports);
     let leaving = leave::leaving(cluster, observed);
     let is_due = restart::is_due(cluster, &workload, observed);
     let answers = answers::ask(cluster, observed, &leaving, is_due, &context.kafka).await;
-    let restart = restart::plan(cluster, &workload, observed, &answers);
+    let mut restart = restart::plan(cluster, &workload, observed, &answers);
     write(cluster, observed, &workload, &restart.write, context).await?;
-    if let Some(restart) = &restart.restart {
-        let pod = restart.pod.as_str();
-        tracing::info!(cluster = cluster.name, pod, "restarting a pod to take its new template");
-        writer.delete::<Pod>(namespace, pod, restart.uid.clone()).await?;
-    }
+    let asking = Asking { cluster, observed, answers: &answers, own: certificates.operator.as_ref() };
+    take_restart(&asking, &mut restart, context).await?;
 
     let mut leave = leave::plan(&leaving, &answers);
     let quorum = change_voters(cluster, &leave, &answers, context).await;
-    take_leave(cluster, &mut leave, context).await?;
+    take_leave(&asking, &mut leave, context).await?;
     prune(cluster, observed, &services, &leave, context).await?;
     let voters = answers.quorum.map(|q| q.voters.iter().map(|v| v.id).collect());
-    Ok(Outcome { ports, restart, leaving, leave, quorum, voters })
+    Ok(Outcome { ports, restart, leaving, leave, quorum, voters, authority: certificates.news })
+}
+
+/// What it takes to ask whether a node may stop.
+struct Asking<'a> {
+    cluster: &'a ValidatedCluster,
+    observed: &'a Observed,
+    answers: &'a Answers,
+    own: Option<&'a Identity>,
+}
+
+impl Asking<'_> {
+    async fn permit(&self, node: NodeId) -> Result<Word, String> {
+        permit::ask(self.cluster, self.observed, self.answers, self.own, node).await
+    }
+}
+
+/// At most one pod is deleted, if it may.
+async fn take_restart(
+    asking: &Asking<'_>,
+    restart: &mut restart::Plan,
+    context: &Context,
+) -> Result<(), WriteError> {
+    let Some(next) = &restart.restart else { return Ok(()) };
+    let word = match next.is_running {
+        true => asking.permit(next.node).await,
+        false => Ok(Word::default()),
+    };
+    match word {
+        Ok(word) => {
+            let (cluster, pod) = (asking.cluster, next.pod.as_str());
+            tracing::info!(cluster = cluster.name, pod, "restarting a pod to take its new template");
+            stop::<Pod>(asking, pod, next.uid.clone(), word, context).await
+        }
+        Err(why) => {
+            let why = format!("is the next to restart, to take the changed spec; waits: {why}");
+            restart.pending.insert(next.node, why);
+            restart.restart = None;
+            Ok(())
+        }
+    }
+}
+
+/// Deletes what was permitted to stop.
+async fn stop<K>(
+    asking: &Asking<'_>,
+    name: &str,
+    uid: String,
+    word: Word,
+    context: &Context,
+) -> Result<(), WriteError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
+{
+    let result = context.writer.delete::<K>(&asking.cluster.namespace, name, uid).await;
+    if result.is_err() {
+        word.give_back().await;
+    }
+    result
 }
 
 async fn write(
@@ -134,20 +198,26 @@ async fn take_step(
 
 /// At most one node goes a step.
 async fn take_leave(
-    cluster: &ValidatedCluster,
+    asking: &Asking<'_>,
     leave: &mut leave::Plan,
     context: &Context,
 ) -> Result<(), WriteError> {
+    let cluster = asking.cluster;
     match leave.step.clone() {
         None => {}
-        Some(leave::Step::Stop { name, uid, .. }) => {
-            tracing::info!(
-                cluster = cluster.name,
-                node = name,
-                "a node that is not asked for any more stops"
-            );
-            context.writer.delete::<StatefulSet>(&cluster.namespace, &name, uid).await?;
-        }
+        Some(leave::Step::Stop { name, uid, id }) => match asking.permit(id).await {
+            Ok(word) => {
+                tracing::info!(
+                    cluster = cluster.name,
+                    node = name,
+                    "a node that is not asked for any more stops"
+                );
+                stop::<StatefulSet>(asking, &name, uid, word, context).await?;
+            }
+            Err(why) => {
+                leave.held.insert(id, format!("leaves; waits: {why}"));
+            }
+        },
         Some(leave::Step::Forget { id, is_broker }) => {
             let forgotten = match is_broker {
                 true => answers::admin(cluster, &context.kafka).unregister(id.0).await,
@@ -183,6 +253,10 @@ async fn prune(
 
     let mut wanted: Vec<_> = cluster.nodes.iter().map(|n| n.name.clone()).collect();
     wanted.extend(held(&observed.config_maps, leave));
+    let gone = observed.config_maps.iter().filter(|map| labelled(*map).is_some()).map(ResourceExt::name_any);
+    for node in gone.filter(|name| !wanted.contains(name)) {
+        certificates::forget(cluster, &node, context).await?;
+    }
     writer.prune::<ConfigMap>(namespace, owner, &observed.config_maps, &wanted).await?;
     writer.prune(namespace, owner, &observed.budgets, std::slice::from_ref(&cluster.name)).await
 }

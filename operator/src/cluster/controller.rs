@@ -30,6 +30,7 @@ use kube::{
     runtime::{
         Controller,
         controller::{Action, Config},
+        events::EventType,
         reflector::{ObjectRef, Store},
         watcher,
     },
@@ -179,6 +180,10 @@ async fn pass(cluster: &KafkaCluster, context: &Context) -> Result<Action, Recon
         Ok(done) => done,
         Err(error) => return refused(cluster, error, context).await,
     };
+    if let Some(news) = &done.authority {
+        let (object, note) = (cluster.object_ref(&()), news.clone());
+        report::event(context, &object, EventType::Warning, "AdminAuthorityReplaced", note).await;
+    }
     let (mut status, outcome) = status::fold(&validated, &observed, &done);
     if status.voters.is_empty() {
         status.voters = cluster.status.as_ref().map(|s| s.voters.clone()).unwrap_or_default();

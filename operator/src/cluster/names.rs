@@ -39,6 +39,10 @@ pub const CONTROLLER_PORT: i32 = 9090;
 pub const REPLICATION_PORT: i32 = 9091;
 /// Health and metrics.
 pub const HTTP_PORT: i32 = 9404;
+/// Questions of the operator, over TLS.
+pub const ADMIN_PORT: i32 = 9405;
+/// Name of that port on pods and Services.
+pub const ADMIN: &str = "admin";
 
 /// User and group of the processes, as in the images.
 pub const USER: i64 = 65532;
@@ -47,6 +51,15 @@ pub const USER: i64 = 65532;
 pub const CONFIG_DIRECTORY: &str = "/etc/ottla";
 /// Name of the properties file in [`CONFIG_DIRECTORY`].
 pub const CONFIG_FILE: &str = "server.properties";
+
+/// Where the certificates of the admin port are mounted.
+pub const ADMIN_DIRECTORY: &str = "/etc/ottla-admin";
+/// In a Secret: the certificate.
+pub const CERTIFICATE_FILE: &str = "tls.crt";
+/// In a Secret: its key.
+pub const KEY_FILE: &str = "tls.key";
+/// In a Secret: certificates of the authorities that count.
+pub const AUTHORITIES_FILE: &str = "ca.crt";
 
 /// The container that serves.
 pub const BROKER_CONTAINER: &str = "broker";
@@ -109,6 +122,26 @@ pub fn bootstrap(cluster: &str, listener: &str) -> String {
 /// The record of the topics that were made for resources of a cluster.
 pub fn topic_record(cluster: &str) -> String {
     format!("{cluster}-topics")
+}
+
+/// The Secret with the authority of a cluster's admin ports, its key among it.
+pub fn authority_secret(cluster: &str) -> String {
+    format!("{cluster}-admin-ca")
+}
+
+/// The Secret with which the operator asks a cluster's nodes.
+pub fn operator_secret(cluster: &str) -> String {
+    format!("{cluster}-admin-operator")
+}
+
+/// The Secret that a node's pod mounts.
+pub fn node_secret(node_name: &str) -> String {
+    format!("{node_name}-admin")
+}
+
+/// Where a node answers the operator.
+pub fn admin_address(node_name: &str, namespace: &str) -> String {
+    format!("{}:{ADMIN_PORT}", service_host(node_name, namespace))
 }
 
 /// A Service's name in cluster DNS, which every pod's search list completes.

@@ -32,6 +32,10 @@ pub struct Plan {
 /// A pod to delete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restart {
+    /// The node.
+    pub node: NodeId,
+    /// Its process runs, so that others may have to do without it.
+    pub is_running: bool,
     /// Name of the pod.
     pub pod: String,
     /// The very pod that was looked at, and no successor of it.
@@ -159,7 +163,8 @@ impl View<'_> {
         let (set, pod) = (self.set?, self.pod?);
         let observed = set.status.as_ref().and_then(|s| s.observed_generation);
         let is_known = observed == set.metadata.generation && pod.metadata.deletion_timestamp.is_none();
-        is_known.then_some(Restart { pod: pod.name_any(), uid: pod.uid()? })
+        let (node, is_running) = (self.node.id, self.is_running());
+        is_known.then_some(Restart { node, is_running, pod: pod.name_any(), uid: pod.uid()? })
     }
 }
 

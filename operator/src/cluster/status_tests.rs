@@ -49,6 +49,7 @@ fn done(cluster: &ValidatedCluster, observed: &Observed) -> Done {
         leave: leave::Plan::default(),
         quorum: None,
         voters: None,
+        authority: None,
     }
 }
 

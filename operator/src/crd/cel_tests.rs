@@ -92,7 +92,7 @@ fn roles_stay_and_a_pool_goes_only_when_it_is_empty() {
 #[test]
 fn listeners_do_not_get_into_each_others_way() {
     refuses_new(|s| s["listeners"][1]["port"] = json!(9092), "two listeners have the same port");
-    refuses_new(|s| s["listeners"][0]["port"] = json!(9091), "9090, 9091 and 9404");
+    refuses_new(|s| s["listeners"][0]["port"] = json!(9091), "9090, 9091, 9404 and 9405");
     refuses_new(|s| s["listeners"][0]["name"] = json!("controller"), "spec.listeners[].name");
     refuses_new(|s| s["listeners"][0]["nodePort"] = json!(31000), "belongs to type nodeport");
     refuses_new(

@@ -218,10 +218,10 @@ pub struct Resources {
         .message("spec.listeners[].nodePort belongs to type nodeport"),
     validation = Rule::new("self.type == 'nodeport' || !has(self.advertised) || self.advertised.all(a, !has(a.nodePort))")
         .message("spec.listeners[].advertised[].nodePort belongs to type nodeport"),
-    validation = Rule::new("!(self.name in ['controller', 'replication', 'http'])")
-        .message("spec.listeners[].name: controller, replication and http are the operator's own"),
-    validation = Rule::new("!(self.port in [9090, 9091, 9404])")
-        .message("spec.listeners[].port: 9090, 9091 and 9404 are taken by controller, replication and HTTP"),
+    validation = Rule::new("!(self.name in ['controller', 'replication', 'http', 'admin'])")
+        .message("spec.listeners[].name: controller, replication, http and admin are the operator's own"),
+    validation = Rule::new("!(self.port in [9090, 9091, 9404, 9405])")
+        .message("spec.listeners[].port: 9090, 9091, 9404 and 9405 are taken by controller, replication, HTTP and admin"),
     validation = Rule::new("!has(self.nodePort) || !has(self.advertised) || self.advertised.all(a, !has(a.nodePort) || a.nodePort != self.nodePort)")
         .message("spec.listeners[].nodePort: the bootstrap Service and a node cannot share a node port"),
 )]

@@ -100,6 +100,10 @@ pub const OPERATOR_OWNED_KEYS: &[(&str, &str)] = &[
     ("log.dirs", "set spec.nodePools[].storage.volumes"),
     ("metadata.log.dir", "set spec.nodePools[].storage.volumes"),
     ("ottla.http.listener", "health and metrics answer on port 9404"),
+    ("ottla.admin.listener", "the operator asks the nodes on port 9405"),
+    ("ottla.admin.tls.ca.path", "the operator makes the certificates"),
+    ("ottla.admin.tls.certificate.path", "the operator makes the certificates"),
+    ("ottla.admin.tls.key.path", "the operator makes the certificates"),
 ];
 
 /// `spec.config` of a cluster: any key, but those that the operator owns are declared, so that CEL sees them.

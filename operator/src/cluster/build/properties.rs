@@ -12,6 +12,7 @@ const REPLICAS: usize = 3;
 
 /// The text of the file: the operator's keys, then the user's in order.
 pub fn build(cluster: &ValidatedCluster, node: &Node) -> String {
+    let admin = |file: &str| format!("{}/{file}", names::ADMIN_DIRECTORY);
     let own = [
         ("process.roles", join(node.roles.iter().map(|r| r.as_str().to_owned()))),
         ("node.id", node.id.to_string()),
@@ -25,6 +26,10 @@ pub fn build(cluster: &ValidatedCluster, node: &Node) -> String {
         ),
         ("log.dirs", join(node.volumes.iter().map(|v| names::log_directory(v.id)))),
         ("metadata.log.dir", node.volumes.first().map(|v| names::log_directory(v.id)).unwrap_or_default()),
+        ("ottla.admin.listener", format!(":{}", names::ADMIN_PORT)),
+        ("ottla.admin.tls.certificate.path", admin(names::CERTIFICATE_FILE)),
+        ("ottla.admin.tls.key.path", admin(names::KEY_FILE)),
+        ("ottla.admin.tls.ca.path", admin(names::AUTHORITIES_FILE)),
     ];
     let own = own.iter().map(|(key, value)| line(key, value));
     let defaults = defaults(cluster).into_iter().filter(|(key, _)| !cluster.config.contains_key(*key));

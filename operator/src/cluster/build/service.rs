@@ -36,6 +36,7 @@ fn node_service(cluster: &ValidatedCluster, node: &Node) -> Service {
     if node.is_controller() {
         ports.push(port("controller", names::CONTROLLER_PORT, None));
     }
+    ports.push(port(names::ADMIN, names::ADMIN_PORT, None));
     service(super::node_metadata(cluster, node), node_selector(cluster, node), "ClusterIP", ports)
 }
 

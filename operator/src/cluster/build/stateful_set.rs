@@ -10,8 +10,8 @@ use k8s_openapi::{
             Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
             HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodAffinityTerm,
             PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
-            SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
-            WeightedPodAffinityTerm,
+            SeccompProfile, SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume,
+            VolumeMount, WeightedPodAffinityTerm,
         },
     },
     apimachinery::pkg::{
@@ -193,7 +193,7 @@ fn broker_container(cluster: &ValidatedCluster, node: &Node, ports: &NodePorts) 
         ports: Some(container_ports(cluster, node)),
         liveness_probe: Some(probe("/livez", 10, 6)),
         readiness_probe: Some(probe("/readyz", 2, 3)),
-        volume_mounts: Some(mounts(node)),
+        volume_mounts: Some(mounts(node).into_iter().chain([admin_mount()]).collect()),
         security_context: Some(container_security()),
         resources: resources(node),
         // The last lines of the log become the condition's message where the broker does not start.
@@ -233,7 +233,7 @@ fn container_ports(cluster: &ValidatedCluster, node: &Node) -> Vec<ContainerPort
     let controller = node.is_controller().then_some(("controller", names::CONTROLLER_PORT));
     broker
         .chain(controller)
-        .chain([("http", names::HTTP_PORT)])
+        .chain([("http", names::HTTP_PORT), (names::ADMIN, names::ADMIN_PORT)])
         .map(|(name, port)| ContainerPort {
             name: Some(name.to_owned()),
             container_port: port,
@@ -280,6 +280,16 @@ fn mounts(node: &Node) -> Vec<VolumeMount> {
     data.chain([config]).collect()
 }
 
+/// As a directory: Kubernetes brings a changed Secret to a running pod unless single files of it are mounted.
+fn admin_mount() -> VolumeMount {
+    VolumeMount {
+        name: names::ADMIN.to_owned(),
+        mount_path: names::ADMIN_DIRECTORY.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    }
+}
+
 fn volumes(node: &Node) -> Vec<Volume> {
     let data = node.volumes.iter().map(|volume| Volume {
         name: format!("data-{}", volume.id),
@@ -297,7 +307,17 @@ fn volumes(node: &Node) -> Vec<Volume> {
         }),
         ..Volume::default()
     };
-    data.chain([config]).collect()
+    let admin = Volume {
+        name: names::ADMIN.to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(names::node_secret(&node.name)),
+            // The processes' group reads it, by the pod's fsGroup.
+            default_mode: Some(0o440),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    data.chain([config, admin]).collect()
 }
 
 fn pod_security() -> PodSecurityContext {

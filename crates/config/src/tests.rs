@@ -280,7 +280,7 @@ fn plugins_settings_pass_through() {
 
 #[test]
 fn the_table_is_whole_and_every_default_is_a_value_of_its_key() {
-    assert_eq!(keys::all(Scope::Broker).count(), 363 + 2);
+    assert_eq!(keys::all(Scope::Broker).count(), 363 + 6);
     assert_eq!(keys::all(Scope::Topic).count(), 34);
     for key in keys::all(Scope::Broker).chain(keys::all(Scope::Topic)) {
         if let DefaultValue::Text(text) = key.default {

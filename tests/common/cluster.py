@@ -20,8 +20,8 @@ CLIENTS = {"auto.create.topics.enable": "true", "offsets.topic.num.partitions": 
 COMBINED, CONTROLLER, BROKER = "broker,controller", "controller", "broker"
 NOBODY = -1
 TOPIC_ALREADY_EXISTS, ELECTION_NOT_NEEDED = 36, 84
-# REQUEST_TIMED_OUT, NOT_CONTROLLER
-AGAIN = {7, 41}
+# REQUEST_TIMED_OUT, NOT_CONTROLLER, PREFERRED_LEADER_NOT_AVAILABLE (it is not in sync right now)
+AGAIN = {7, 41, 80}
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Cluster:
 
     # Processes
 
-    def start(self, seconds: float = 180) -> "Cluster":
+    def start(self, seconds: float = 300) -> "Cluster":
         """All at once; returns when there is an active controller that has unfenced every broker."""
         for node in self.nodes.values():
             node.start(wait=False)
@@ -153,7 +153,7 @@ class Cluster:
         self.until_registered(self.brokers, seconds)
         return self
 
-    def restart(self, id: int, seconds: float = 180) -> None:
+    def restart(self, id: int, seconds: float = 300) -> None:
         """Starts a node that is down; a broker is waited for until all others serve it."""
         self.nodes[id].start(wait=False)
         if id in self.brokers:
@@ -301,7 +301,7 @@ class Cluster:
 
     # Waiting
 
-    def until(self, what: str, holds: Callable[[], Any], seconds: float = 120) -> float:
+    def until(self, what: str, holds: Callable[[], Any], seconds: float = 300) -> float:
         """How long it took in seconds. What does not come is told with the end of every node's log."""
         begin, seen = time.monotonic(), None
         while True:
@@ -315,10 +315,10 @@ class Cluster:
                 raise AssertionError(f"not in {seconds} s: {what} (last: {seen!r})\n{self.tails()}")
             time.sleep(0.05)
 
-    def until_active(self, seconds: float = 120) -> float:
+    def until_active(self, seconds: float = 300) -> float:
         return self.until("an active controller", lambda: self.active_controller() != NOBODY, seconds)
 
-    def until_registered(self, ids: list[int], seconds: float = 120) -> float:
+    def until_registered(self, ids: list[int], seconds: float = 300) -> float:
         """Until every running broker tells of these, and these answer."""
 
         def known() -> bool:
@@ -327,7 +327,7 @@ class Cluster:
 
         return self.until(f"brokers {ids} serve and are known to all", known, seconds)
 
-    def until_fenced(self, ids: list[int], seconds: float = 120) -> float:
+    def until_fenced(self, ids: list[int], seconds: float = 300) -> float:
         return self.until(f"brokers {ids} are fenced", lambda: not (self.registered_anywhere() & set(ids)), seconds)
 
     def registered_anywhere(self) -> set[int]:
@@ -340,7 +340,7 @@ class Cluster:
                 continue
         return told
 
-    def until_whole(self, topic: str, seconds: float = 180) -> float:
+    def until_whole(self, topic: str, seconds: float = 300) -> float:
         """Until every replica is in sync and every partition has a leader."""
 
         def whole() -> bool:

@@ -14,9 +14,18 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// Registers this run of the controller whenever the metadata does not have it, until `stopping`.
 pub async fn announce(
     controller: ControllerHandle,
-    mut channel: ControllerChannel,
+    channel: ControllerChannel,
     settings: ControllerSettings,
     stopping: CancellationToken,
+) {
+    // Also while a controller that does not answer is waited for.
+    stopping.run_until_cancelled(keep_registered(controller, channel, settings)).await;
+}
+
+async fn keep_registered(
+    controller: ControllerHandle,
+    mut channel: ControllerChannel,
+    settings: ControllerSettings,
 ) {
     let mut changes = controller.image_changes();
     loop {
@@ -34,14 +43,9 @@ pub async fn announce(
                 Ok(response) => debug!(code = response.error_code, "controller is not registered yet"),
                 Err(error) => debug!(%error, "controller is not registered yet"),
             }
-            tokio::select! {
-                () = stopping.cancelled() => return,
-                () = channel.pause(AGAIN) => continue,
-            }
-        }
-        tokio::select! {
-            () = stopping.cancelled() => return,
-            changed = changes.changed() => if changed.is_err() { return },
+            channel.pause(AGAIN).await;
+        } else if changes.changed().await.is_err() {
+            return;
         }
     }
 }

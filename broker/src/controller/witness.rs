@@ -35,6 +35,11 @@ pub(crate) async fn connection_ended(controller: &ControllerHandle, id: i32, epo
 /// Whenever this node becomes the active controller it has no connections yet that could end: it looks for everybody, until
 /// `stopping`. Where half of them refuse it is rather this node that is kept from them.
 pub async fn look_when_active(controller: ControllerHandle, node_id: i32, stopping: CancellationToken) {
+    // Also while listeners that do not answer are waited for.
+    stopping.run_until_cancelled(look_whenever_active(controller, node_id)).await;
+}
+
+async fn look_whenever_active(controller: ControllerHandle, node_id: i32) {
     let mut leader = controller.leader();
     loop {
         let active = leader.borrow_and_update().is_active_here;
@@ -48,9 +53,8 @@ pub async fn look_when_active(controller: ControllerHandle, node_id: i32, stoppi
                 join_all(gone.into_iter().map(|broker| fence(&controller, broker, since))).await;
             }
         }
-        tokio::select! {
-            () = stopping.cancelled() => return,
-            changed = leader.changed() => if changed.is_err() { return },
+        if leader.changed().await.is_err() {
+            return;
         }
     }
 }

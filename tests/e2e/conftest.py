@@ -81,7 +81,12 @@ def namespace():
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": "client", "namespace": kube.NAMESPACE},
-            "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+            # Where the API server is, too: machines without either may be killed.
+            "spec": {
+                "containers": [container],
+                "terminationGracePeriodSeconds": 0,
+                "nodeSelector": {"node-role.kubernetes.io/control-plane": ""},
+            },
         }
     )
     kube.kubectl("wait", "pod/client", "--for=condition=Ready", "--timeout=60s")

@@ -11,7 +11,7 @@ VERSION = os.environ.get("OTTLA_VERSION", "0.1.0")
 NAMESPACE = "e2e"
 CLUSTER = os.environ.get("OTTLA_E2E_CLUSTER", "ottla-e2e")
 KEPT = {"demo"}  # clusters that several tests share
-NODE_PORT, BROKER_PORT = 32192, 32193  # mapped to this machine by kind/single.yaml
+NODE_PORT, BROKER_PORT = 32192, 32193  # mapped to this machine by kind/tests.yaml
 
 
 def run(*command: str, stdin: str = "", seconds: float = 120, **environment: str) -> str:
@@ -27,7 +27,7 @@ class Refused(AssertionError):
 
 def install() -> None:
     """The kind cluster with our images and the chart, made or brought up to date."""
-    run(str(ROOT / "kind/up.sh"), CLUSTER, str(ROOT / "kind/single.yaml"), seconds=600, VERSION=VERSION)
+    run(str(ROOT / "kind/up.sh"), CLUSTER, str(ROOT / "kind/tests.yaml"), seconds=600, VERSION=VERSION)
 
 
 def kubectl(*arguments: str, stdin: str = "", seconds: float = 120) -> str:
@@ -156,8 +156,9 @@ def outside(servers: str, *arguments: str, stdin: str = "") -> str:
 
 
 def process_rss_mib(command: str) -> float:
-    """Resident memory of a process on the kind node."""
+    """Resident memory of a process, the largest of that name on any machine."""
     script = f'for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = {command[:15]} ] && grep VmRSS $p/status; done; true'
-    lines = run("docker", "exec", f"{CLUSTER}-control-plane", "bash", "-c", script).splitlines()
+    machines = run("kind", "get", "nodes", "--name", CLUSTER).split()
+    lines = [line for machine in machines for line in run("docker", "exec", machine, "bash", "-c", script).splitlines()]
     assert lines, f"no process {command}"
     return max(int(line.split()[1]) for line in lines) / 1024

@@ -2,12 +2,11 @@
 
 import json
 import random
-import re
 import time
-import uuid
 
 import kube
 import pytest
+from replicated import consume, made, produce, servers, status, until_whole
 
 SHAPES = {
     "combined": [kube.pool("main", ["broker", "controller"], 3)],
@@ -41,49 +40,6 @@ def shape(begun, report):
     return name
 
 
-def status(name):
-    return kube.get("kafkacluster", name)["status"]
-
-
-def replicated(cluster, partitions=3):
-    name = f"replicated-{uuid.uuid4().hex[:8]}"
-    kube.apply(kube.topic(name, cluster, partitions=partitions, replicas=3))
-    kube.until_ready("kafkatopic", name)
-    return name
-
-
-def servers(cluster):
-    """Every broker by its own Service: kcat ends where the one address that it was given leads to a pod that has just gone."""
-    named = [node["name"] for node in status(cluster)["nodes"] if node["pool"] == "main"]
-    return ",".join(f"{name}.{kube.NAMESPACE}.svc:9092" for name in named)
-
-
-def described(cluster, topic):
-    """Of each partition: leader, replicas, ISR; none while nobody answers."""
-    try:
-        listed = kube.inside(servers(cluster), "-L", "-t", topic)
-    except kube.Refused:
-        return []
-    found = re.findall(r"partition \d+, leader (-?\d+), replicas: ([\d,]*), isrs: ([\d,]*)", listed)
-    return [(int(leader), set(replicas.split(",")), set(isr.split(","))) for leader, replicas, isr in found]
-
-
-def until_whole(cluster, topic, seconds=60):
-    def whole():
-        partitions = described(cluster, topic)
-        return partitions and all(leader >= 0 and len(isr) == 3 and isr == replicas for leader, replicas, isr in partitions)
-
-    return kube.until(f"all replicas of {topic} in sync", whole, seconds)[1]
-
-
-def produce(cluster, topic, lines):
-    kube.inside(servers(cluster), "-P", "-t", topic, "-X", "acks=all", "-X", "message.timeout.ms=60000", stdin=lines)
-
-
-def consume(cluster, topic):
-    return sorted(kube.inside(servers(cluster), "-C", "-t", topic, "-e", "-q").split())
-
-
 def replaced(pod, uid):
     now = kube.get("pod", pod)
     return now and now["metadata"]["uid"] != uid
@@ -93,7 +49,7 @@ def test_records_are_on_three_brokers_and_every_pod_may_go(shape, report):
     found = status(shape)
     controllers = {n["id"] for n in found["nodes"] if len(found["nodes"]) == 3 or n["pool"] == "quorum"}
     kube.until("the voters", lambda: set(status(shape).get("voters", [])) == controllers and len(controllers) == 3)
-    topic = replicated(shape)
+    topic = made(shape)
     until_whole(shape, topic)
     produce(shape, topic, "".join(f"first-{i}\n" for i in range(100)))
     group = ["-G", "readers", "-X", "auto.offset.reset=earliest", "-e", "-q", topic]
@@ -118,7 +74,7 @@ def ready(name):
 
 
 def test_a_changed_spec_is_taken_by_one_node_after_the_other_while_clients_go_on(shape):
-    topic = replicated(shape)
+    topic = made(shape)
     until_whole(shape, topic)
     pods = {p["metadata"]["name"]: p["metadata"]["uid"] for p in kube.items("pods", "-l", f"ottla.dev/cluster={shape}")}
     changed = json.dumps({"spec": {"config": {"num.partitions": random.randrange(2, 1000)}}})
@@ -146,7 +102,7 @@ def test_one_node_becomes_three_and_a_broker_with_replicas_does_not_leave():
     kube.apply(kube.cluster("growing", replicas=3))
     kube.until("three voters", lambda: len(status("growing").get("voters", [])) == 3, 240)
     kube.until_ready("kafkacluster", "growing", 60)
-    topic = replicated("growing")
+    topic = made("growing")
     until_whole("growing", topic)
 
     kube.apply(kube.cluster("growing", replicas=2))

@@ -152,6 +152,7 @@ impl Broker {
             let config = current_config(&self.config, &new);
             self.connections.limit(connection_limits(&config));
             self.replication.set_fetchers(config.replication.fetchers, &new);
+            self.partitions.surroundings().quotas.limit(&config.replication);
             self.cleaner.configure(config.cleaner);
         }
         if !Arc::ptr_eq(&old.security, &new.security) {

@@ -20,8 +20,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::common::pair::Pair;
 use crate::common::{PATIENCE, TestNode};
-use crate::forwarding::Pair;
 
 /// A certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -351,7 +351,8 @@ async fn the_logs_that_a_start_opens_are_told() {
 async fn a_broker_that_is_not_the_active_controller_says_who_is() {
     let ours = Authority::new("ours");
     let mounted = Mounted::new(&ours.node("node"), &ours.pem());
-    let pair = Pair::start_with(&borrowed(&mounted.settings())).await;
+    let settings = mounted.settings();
+    let pair = Pair::start_with(&borrowed(&settings), &borrowed(&settings)).await;
     let asked = |node: &ottla_broker::broker::Node| {
         client(node.admin_address().unwrap(), &ours.operator(), &ours.pem(), "node")
     };

@@ -13,7 +13,9 @@ use ottla_log::{Origin, TimestampMs};
 use ottla_quorum::MetadataRecord;
 use ottla_quorum::image::{MetadataImage, resource_type};
 use ottla_wire::batch::{BatchBuilder, Record};
-use ottla_wire::records::metadata::{ConfigRecord, PartitionRecord, TopicRecord};
+use ottla_wire::records::metadata::{
+    ConfigRecord, PartitionChangeRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord,
+};
 use ottla_wire::{ErrorCode, Str, Uuid};
 use parking_lot::{Condvar, Mutex};
 use tempfile::TempDir;
@@ -186,4 +188,28 @@ fn logs_are_opened_by_as_many_threads_as_configured() {
     assert_eq!(threads(&[(KEY, "5")], &image), 5);
     image.apply(&set(resource_type::BROKER, "", KEY, "4")).unwrap();
     assert_eq!(threads(&[], &image), 4, "as it was changed while the broker ran");
+}
+
+#[test]
+fn a_replica_that_fetches_nothing_is_out_of_sync_after_the_configured_time() {
+    let mut image = image(1, &[1, 2]);
+    for broker_id in [1, 2] {
+        let record = RegisterBrokerRecord { broker_id, broker_epoch: 1, fenced: false, ..Default::default() };
+        image.apply(&MetadataRecord::from(record)).unwrap();
+    }
+    let isr = Some(vec![1, 2]);
+    let change = PartitionChangeRecord { topic_id: ID, partition_id: 0, isr, ..Default::default() };
+    image.apply(&change.into()).unwrap();
+    for (lag, is_out) in [("1", true), ("3600000", false)] {
+        let (_dir, partitions) = load(
+            &[("replica.lag.time.max.ms", lag), ("replica.fetch.wait.max.ms", "1")],
+            &image,
+            Arc::new(StdDisk),
+        );
+        assert_eq!(append(&partitions, RequiredAcks::Leader), ErrorCode::None);
+        std::thread::sleep(Duration::from_millis(20));
+        partitions.shrink_isrs();
+        let proposed = partitions.surroundings().proposals.take();
+        assert_eq!(proposed.iter().any(|(_, proposal)| proposal.isr.len() == 1), is_out, "{lag} ms");
+    }
 }

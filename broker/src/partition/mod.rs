@@ -36,7 +36,7 @@ pub use error::{PartitionError, ProduceError};
 pub use following::{FollowError, FollowerPosition, LeaderBounds};
 pub use leading::ReadableReplica;
 pub use load::Checkpoints;
-pub use partition::{Isolation, Leadership, Partition, Read, RequiredAcks};
+pub use partition::{Isolation, Leadership, Partition, Read, RequiredAcks, Throttled};
 pub use partitions::Partitions;
 pub use proposals::IsrProposals;
 pub use replicas::{Answer, FollowerError, FollowerFetch, LeaderEnd, NO_BROKER_EPOCH, Proposal, Replicas};

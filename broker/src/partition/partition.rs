@@ -41,6 +41,17 @@ pub struct Leadership {
     pub min_isr: usize,
     /// Acknowledge what is on disk instead of what is in the page cache (`flush.messages` = 1).
     pub flushed: bool,
+    /// Whether replicas that catch up count in this broker's quotas.
+    pub throttled: Throttled,
+}
+
+/// In which quota of replication a partition counts, by its topic's configuration (KIP-73).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Throttled {
+    /// In the leader's (`leader.replication.throttled.replicas`).
+    pub leading: bool,
+    /// In the follower's (`follower.replication.throttled.replicas`).
+    pub following: bool,
 }
 
 impl Leadership {

@@ -10,11 +10,12 @@ use parking_lot::{Mutex, RwLock};
 use tracing::{debug, error, info};
 
 use super::load::{self, Found, Noted};
-use super::partition::Leadership;
+use super::partition::{Leadership, Throttled};
 use super::space::Shortage;
 use super::{Checkpoints, LogDirectory, Partition, Surroundings, TopicPartition};
 use crate::config::{BrokerLayers, Config, TopicConfig};
 use crate::controller::Placement;
+use crate::quota::ReplicationQuotas;
 
 /// The partitions hosted here. [`Partitions::apply`] is the only writer.
 #[derive(Debug)]
@@ -61,7 +62,9 @@ impl Partitions {
         now: TimestampMs,
     ) -> Result<Arc<Self>, LogError> {
         let max_lag_ms = i64::try_from(config.replication.max_lag.as_millis()).unwrap_or(i64::MAX);
-        let surroundings = Surroundings::new(config.node_id, max_lag_ms, Arc::clone(&image.cluster));
+        let quotas = ReplicationQuotas::new(&current(&config, image).replication);
+        let surroundings = Surroundings::new(config.node_id, max_lag_ms, Arc::clone(&image.cluster))
+            .with_replication_quotas(quotas);
         Self::load_in(Arc::new(surroundings), config, directories, image, now)
     }
 
@@ -87,7 +90,8 @@ impl Partitions {
         let created = |job: &&Job| job.noted.is_none();
         let created: Vec<_> =
             jobs.iter().filter(created).map(|job| (Arc::clone(&job.directory), job.name.clone())).collect();
-        let threads = recovery_threads(&config, image) * directories.len();
+        let threads = usize::try_from(current(&config, image).log.recovery_threads).unwrap_or(1).max(1)
+            * directories.len();
         // First: a partition of a new topic is made where that of an older one of the same name may be.
         for found in &mut found {
             found.set_strays_aside();
@@ -197,7 +201,7 @@ impl Partitions {
             let name = TopicPartition::new(topic.name.clone(), *index);
             let hosted = self.get(&name).filter(|partition| partition.topic_id() == topic.id);
             let here = state.replicas.contains(&self.config.node_id);
-            let leadership = leadership(&self.config, state, &config);
+            let leadership = leadership(&self.config, (*index, state), &config);
             match hosted {
                 Some(partition) if here => {
                     if reconfigured {
@@ -382,11 +386,10 @@ impl Partitions {
     }
 }
 
-/// `num.recovery.threads.per.data.dir`, as it was last changed.
-fn recovery_threads(config: &Config, image: &MetadataImage) -> usize {
+/// The configuration as it was last changed.
+fn current(config: &Config, image: &MetadataImage) -> Config {
     let now = config.with_dynamic(&*image.configs.default_broker(), &*image.configs.broker(config.node_id));
-    let threads = now.map_or(config.log.recovery_threads, |now| now.log.recovery_threads);
-    usize::try_from(threads).unwrap_or(1).max(1)
+    now.unwrap_or_else(|_| config.clone())
 }
 
 fn topic_config(config: &Config, image: &MetadataImage, topic: &str) -> TopicConfig {
@@ -395,7 +398,9 @@ fn topic_config(config: &Config, image: &MetadataImage, topic: &str) -> TopicCon
     TopicConfig::resolve(&layers, &*image.configs.topic(topic))
 }
 
-fn leadership(config: &Config, state: &PartitionImage, topic: &TopicConfig) -> Leadership {
+fn leadership(config: &Config, (index, state): (i32, &PartitionImage), topic: &TopicConfig) -> Leadership {
+    let own = format!("{index}:{}", config.node_id);
+    let named = |replicas: &[String]| replicas.iter().any(|replica| replica == "*" || *replica == own);
     Leadership {
         leader: state.leader,
         here: state.leader == config.node_id,
@@ -405,6 +410,10 @@ fn leadership(config: &Config, state: &PartitionImage, topic: &TopicConfig) -> L
         replicas: state.replicas.clone(),
         min_isr: usize::try_from(topic.min_insync_replicas).unwrap_or(1),
         flushed: topic.log.flush_messages == 1,
+        throttled: Throttled {
+            leading: named(&topic.leader_throttled_replicas),
+            following: named(&topic.follower_throttled_replicas),
+        },
     }
 }
 
@@ -447,7 +456,7 @@ fn jobs(
                 surroundings: Arc::clone(surroundings),
                 topic: resolved.clone(),
                 noted: has.map(|_| found.noted(&name)),
-                leadership: leadership(config, state, &resolved),
+                leadership: leadership(config, (*index, state), &resolved),
                 name,
             });
         }

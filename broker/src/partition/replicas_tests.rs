@@ -21,6 +21,7 @@ fn leadership(isr: &[i32], min_isr: usize, partition_epoch: i32) -> Leadership {
         replicas: vec![1, 2, 3],
         min_isr,
         flushed: false,
+        throttled: crate::partition::Throttled::default(),
     }
 }
 

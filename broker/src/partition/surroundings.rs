@@ -8,6 +8,7 @@ use ottla_quorum::image::ClusterImage;
 
 use super::proposals::IsrProposals;
 use crate::clock::{self, Millis};
+use crate::quota::ReplicationQuotas;
 
 /// The brokers, the way to the controller, and the time.
 pub struct Surroundings {
@@ -15,6 +16,8 @@ pub struct Surroundings {
     pub node_id: i32,
     /// `replica.lag.time.max.ms`: after so long without everything a replica is not in sync.
     pub max_lag_ms: i64,
+    /// How much catching up may take.
+    pub quotas: ReplicationQuotas,
     /// What the controller is to be asked.
     pub proposals: IsrProposals,
     cluster: ArcSwap<ClusterImage>,
@@ -37,11 +40,18 @@ impl Surroundings {
         Self {
             node_id,
             max_lag_ms,
+            quotas: ReplicationQuotas::unlimited(),
             proposals: IsrProposals::default(),
             cluster: ArcSwap::new(cluster),
             clock: Box::new(clock::monotonic),
             background: Box::new(on_the_blocking_pool),
         }
+    }
+
+    /// With limits to what catching up takes.
+    #[must_use]
+    pub fn with_replication_quotas(self, quotas: ReplicationQuotas) -> Self {
+        Self { quotas, ..self }
     }
 
     /// With another clock.

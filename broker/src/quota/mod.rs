@@ -1,5 +1,5 @@
-//! Quotas per user and client id (KIP-13, KIP-55, KIP-124, KIP-219, KIP-599) and per address (KIP-612): limits as the
-//! metadata image says, rates as Kafka measures them. Who goes beyond is answered, and its connection is not read for
+//! Quotas per user and client id (KIP-13, KIP-55, KIP-124, KIP-219, KIP-599), per address (KIP-612) and of replication
+//! (KIP-73): limits as the metadata image says, rates as Kafka measures them. Who goes beyond is answered, and its connection is not read for
 //! the throttle time.
 
 mod addresses;
@@ -8,6 +8,7 @@ mod mutations;
 mod mute;
 mod payers;
 mod rate;
+mod replication;
 mod token_bucket;
 
 use std::net::IpAddr;
@@ -28,6 +29,7 @@ pub use mutations::{Exceeded, MutationQuota};
 pub use mute::Mute;
 use payers::Payers;
 use rate::{Rate, Window};
+pub use replication::{ReplicationQuota, ReplicationQuotas};
 
 /// What is limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

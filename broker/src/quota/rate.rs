@@ -56,6 +56,13 @@ impl Rate {
         if rate > limit { pause((rate - limit) / limit * seconds) } else { Duration::ZERO }
     }
 
+    /// All that was counted within the window, and the time since its oldest sample.
+    pub(super) fn sum(&mut self, window: Window, now: Instant) -> (f64, Duration) {
+        self.expire(window, now);
+        let oldest = self.samples.front().map_or(now, |(start, _)| *start);
+        (self.samples.iter().map(|(_, sum)| sum).sum(), now.saturating_duration_since(oldest))
+    }
+
     /// Whether nothing was counted within the window.
     pub(super) fn is_silent(&mut self, window: Window, now: Instant) -> bool {
         self.expire(window, now);

@@ -99,6 +99,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
+    use crate::config::Config;
 
     /// Metadata in which broker 1 is at the address.
     fn image(address: &str) -> Arc<MetadataImage> {
@@ -169,5 +170,26 @@ mod tests {
         let mut peer = connections(&Arc::new(Mutex::new(image("127.0.0.1:1")))).peer(7);
         let error = peer.call(|_| MetadataRequest::default()).await.expect_err("nobody to ask");
         assert_eq!(error.to_string(), "broker 7 has no address on INTERNAL");
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_does_not_answer_is_given_up_after_the_configured_time() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = silent.local_addr().expect("its own").to_string();
+        let short = [("replica.socket.timeout.ms", "50"), ("replica.fetch.wait.max.ms", "50")];
+        for (overrides, given_up) in [(&short[..], true), (&[], false)] {
+            let deadline = Config::from_overrides(overrides).expect("valid").replication.socket_timeout;
+            let newest = image(&address);
+            let connections = Connections::new(
+                Arc::new(move || Arc::clone(&newest)),
+                "INTERNAL".into(),
+                "2".into(),
+                deadline,
+            );
+            let mut peer = connections.peer(1);
+            let call = peer.call(|_| MetadataRequest::default());
+            let ended = tokio::time::timeout(Duration::from_millis(500), call).await;
+            assert_eq!(ended.is_ok_and(|answer| answer.is_err()), given_up);
+        }
     }
 }

@@ -132,6 +132,8 @@ struct Progress {
     position: FollowerPosition,
     told: Option<LeaderBounds>,
     state: State,
+    /// Left out for now: out of sync, and others are to have the network.
+    held: bool,
 }
 
 /// The partitions of one leader that are fetched together.
@@ -159,7 +161,7 @@ impl Fetcher {
 
     /// Fetches a partition from `position` on, or goes on under another epoch.
     pub fn follow(&mut self, key: FollowedKey, followed: Followed, position: FollowerPosition) {
-        let progress = Progress { followed, position, told: None, state: State::Fetching };
+        let progress = Progress { followed, position, told: None, state: State::Fetching, held: false };
         self.partitions.insert(key, progress);
     }
 
@@ -178,6 +180,13 @@ impl Fetcher {
         self.partitions.is_empty()
     }
 
+    /// Leaves out those partitions for now, unless they are in sync: their quota is used up (KIP-73).
+    pub fn hold(&mut self, throttled: impl Fn(&TopicPartition) -> bool) {
+        for progress in self.partitions.values_mut() {
+            progress.held = !progress.is_in_sync() && throttled(&progress.followed.name);
+        }
+    }
+
     /// What to do next.
     pub fn step(&mut self, now: Millis) -> Step {
         if self.resting_until > now {
@@ -191,10 +200,14 @@ impl Fetcher {
                 _ => {}
             }
         }
+        if self.partitions.values().any(|progress| progress.held) {
+            let until = now.plus(self.settings.backoff_ms);
+            wake = Some(wake.map_or(until, |wake| wake.min(until)));
+        }
         if let Some(step) = self.bounds_step() {
             return step;
         }
-        let fetching = |progress: &Progress| progress.state == State::Fetching;
+        let fetching = |progress: &Progress| progress.state == State::Fetching && !progress.held;
         let ask = |progress: &Progress| Ask {
             leader_epoch: progress.followed.leader_epoch,
             position: progress.position,
@@ -405,6 +418,11 @@ impl Fetcher {
 }
 
 impl Progress {
+    /// As far as the leader has told.
+    fn is_in_sync(&self) -> bool {
+        self.told.is_some_and(|leader| self.position.offset >= leader.high_watermark)
+    }
+
     fn refused(&mut self, error: ErrorCode, until: Millis) {
         let partition = &self.followed.name;
         self.state = match error {

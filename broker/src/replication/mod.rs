@@ -12,6 +12,8 @@ mod connections;
 mod fetcher;
 mod follow;
 pub mod isr;
+#[cfg(test)]
+mod key_tests;
 mod peer;
 mod run;
 mod session;

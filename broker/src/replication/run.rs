@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::fetcher::{Command, Fetcher, Followed, FollowedKey, Step, fit};
+use super::fetcher::{Action, Command, Fetcher, Followed, FollowedKey, Step, fit};
 use super::follow;
 use super::peer::{Peer, PeerError};
 use crate::clock::{self, Millis};
-use crate::partition::Partitions;
+use crate::partition::{Partitions, TopicPartition};
 
 /// What a fetcher is told while it runs.
 #[derive(Debug, Default)]
@@ -57,6 +57,7 @@ impl<P: Peer> Loop<P> {
         loop {
             self.take_orders().await;
             self.fetcher.set_broker_epoch(self.broker_epoch.load(Ordering::Acquire));
+            self.hold_what_is_throttled();
             match self.fetcher.step(self.now()) {
                 Step::Wait(until) => self.rest(until).await,
                 Step::Fetch(request) => {
@@ -74,6 +75,26 @@ impl<P: Peer> Loop<P> {
                     let commands = self.fetcher.bounded(&latest, &earliest, self.now());
                     self.carry_out(commands).await;
                 }
+            }
+        }
+    }
+
+    fn hold_what_is_throttled(&mut self) {
+        let exceeded = self.partitions.surroundings().quotas.follower.is_exceeded(Instant::now());
+        let partitions = &self.partitions;
+        self.fetcher.hold(|name| exceeded && is_throttled(partitions, name));
+    }
+
+    fn count_what_is_throttled(&self, commands: &[Command]) {
+        let quota = &self.partitions.surroundings().quotas.follower;
+        if !quota.is_limited() {
+            return;
+        }
+        for command in commands {
+            if let Action::Append { records, .. } = &command.action
+                && is_throttled(&self.partitions, &command.name)
+            {
+                quota.record(records.len(), Instant::now());
             }
         }
     }
@@ -140,6 +161,7 @@ impl<P: Peer> Loop<P> {
         if commands.is_empty() {
             return;
         }
+        self.count_what_is_throttled(&commands);
         let partitions = Arc::clone(&self.partitions);
         let done = if follow::may_block(&partitions, &commands) {
             let work = move || follow::carry_out(&partitions, commands, clock::now());
@@ -162,4 +184,8 @@ impl<P: Peer> Loop<P> {
     fn now(&self) -> Millis {
         self.partitions.surroundings().now()
     }
+}
+
+fn is_throttled(partitions: &Partitions, name: &TopicPartition) -> bool {
+    partitions.get(name).is_some_and(|partition| partition.leadership().throttled.following)
 }

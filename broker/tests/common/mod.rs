@@ -1,5 +1,6 @@
 //! A node in this process and a small client, for tests.
 
+pub mod pair;
 pub mod process;
 
 use std::net::SocketAddr;

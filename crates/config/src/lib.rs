@@ -136,8 +136,6 @@ pub struct Quorum {
     pub retention_bytes: i64,
     /// `metadata.max.retention.ms`; negative is unlimited.
     pub retention_ms: i64,
-    /// `metadata.max.idle.interval.ms`: a no-op record after so long; zero is never.
-    pub max_idle_interval: Duration,
     /// `controller.quorum.election.timeout.ms`.
     pub election_timeout: Duration,
     /// `controller.quorum.election.backoff.max.ms`.
@@ -276,6 +274,14 @@ pub struct Replication {
     pub fetch_backoff: Duration,
     /// `replica.lag.time.max.ms`: after so long without everything a replica is out of sync.
     pub max_lag: Duration,
+    /// `leader.replication.throttled.rate`: bytes per second to replicas out of sync of throttled partitions.
+    pub leader_throttled_rate: i64,
+    /// `follower.replication.throttled.rate`: bytes per second for own replicas out of sync of throttled partitions.
+    pub follower_throttled_rate: i64,
+    /// `replication.quota.window.num`: samples that these rates are made of.
+    pub quota_windows: u32,
+    /// `replication.quota.window.size.seconds`: length of a sample.
+    pub quota_window: Duration,
     /// `replica.selector.class`: whether consumers are sent to a replica in their rack; the only one that there is.
     pub rack_aware: bool,
 }

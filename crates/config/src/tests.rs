@@ -413,11 +413,19 @@ fn other_value(key: &keys::Key) -> String {
         "process.roles" => "broker",
         "security.inter.broker.protocol" => "SSL",
         "node.id" | "broker.id" => "7",
+        "follower.replication.throttled.replicas" | "leader.replication.throttled.replicas" => "0:1",
         "broker.heartbeat.interval.ms" => "1999",
         _ => "",
     };
+    if !special.is_empty() {
+        return special.to_owned();
+    }
+    other_values(key).next().unwrap_or_else(|| panic!("no other value for {}", key.name)).to_owned()
+}
+
+/// Values that fit the key and are not its default; maybe none.
+fn other_values(key: &keys::Key) -> impl Iterator<Item = &'static str> {
     let candidates = [
-        special,
         "true",
         "false",
         "3",
@@ -432,9 +440,8 @@ fn other_value(key: &keys::Key) -> String {
         "zstd",
         "LogAppendTime",
     ];
-    let fits =
-        |value: &&&str| !value.is_empty() && Some(**value) != key.default_text() && key.parse(value).is_ok();
-    candidates.iter().find(fits).unwrap_or_else(|| panic!("no other value for {}", key.name)).to_string()
+    let fits = |value: &&str| Some(*value) != key.default_text() && key.parse(value).is_ok();
+    candidates.into_iter().filter(fits).collect::<Vec<_>>().into_iter()
 }
 
 /// What a configuration does, without the settings it comes from.
@@ -472,6 +479,37 @@ fn every_topic_key_in_use_changes_the_topics_configuration() {
         let overrides = BTreeMap::from([(key.name, value.as_str())]);
         let changed = TopicConfig::resolve(&config.layers(), &overrides);
         assert_ne!(changed, TopicConfig::default(), "{} is said to be in use", key.name);
+    }
+}
+
+/// Who reads what drives nothing, or what is not said to drive something, is wrong about one of the two.
+#[test]
+fn no_key_without_effect_changes_the_configuration() {
+    let nothing = shown(load(&[]));
+    let without_effect = |key: &&keys::Key| key.status == Status::NoEffect;
+    for key in keys::all(Scope::Broker).filter(without_effect) {
+        for value in other_values(key) {
+            let config = load(&[(key.name, value)]);
+            // What cannot be had is refused.
+            if config.is_ok() {
+                assert_eq!(shown(config), nothing, "{} = {value} is said to have no effect", key.name);
+            }
+        }
+    }
+    let config = Config::default_single_node();
+    for key in keys::all(Scope::Topic).filter(without_effect) {
+        for value in other_values(key) {
+            let overrides = BTreeMap::from([(key.name, value)]);
+            if validate_topic_configs(&config.layers(), &overrides).is_ok() {
+                let changed = TopicConfig::resolve(&config.layers(), &overrides);
+                assert_eq!(
+                    changed,
+                    TopicConfig::default(),
+                    "{} = {value} is said to have no effect",
+                    key.name
+                );
+            }
+        }
     }
 }
 

@@ -21,16 +21,8 @@ pub struct TopicConfig {
     pub leader_throttled_replicas: Vec<String>,
     /// `follower.replication.throttled.replicas`.
     pub follower_throttled_replicas: Vec<String>,
-    /// `local.retention.ms`, for tiered topics.
-    pub local_retention_ms: i64,
-    /// `local.retention.bytes`, for tiered topics.
-    pub local_retention_bytes: i64,
     /// `remote.storage.enable`.
     pub remote_storage: bool,
-    /// `remote.log.copy.disable`.
-    pub remote_copy_disable: bool,
-    /// `remote.log.delete.on.disable`.
-    pub remote_delete_on_disable: bool,
 }
 
 impl TopicConfig {
@@ -43,11 +35,7 @@ impl TopicConfig {
             unclean_leader_election: read.flag("unclean.leader.election.enable"),
             leader_throttled_replicas: read.list("leader.replication.throttled.replicas"),
             follower_throttled_replicas: read.list("follower.replication.throttled.replicas"),
-            local_retention_ms: read.number("local.retention.ms"),
-            local_retention_bytes: read.number("local.retention.bytes"),
             remote_storage: read.flag("remote.storage.enable"),
-            remote_copy_disable: read.flag("remote.log.copy.disable"),
-            remote_delete_on_disable: read.flag("remote.log.delete.on.disable"),
         }
     }
 }
@@ -140,7 +128,6 @@ fn log_config(read: &Effective<'_>) -> LogConfig {
         compression_type: compression_type(&read.text("compression.type")),
         compression_levels: CompressionLevels {
             gzip: read.number("compression.gzip.level"),
-            lz4: read.number("compression.lz4.level"),
             zstd: read.number("compression.zstd.level"),
         },
         delete: cleanup.iter().any(|policy| policy == "delete"),

@@ -109,7 +109,6 @@ fn quorum(read: &Reader<'_>) -> Quorum {
         segment_ms: read.number("metadata.log.segment.ms"),
         retention_bytes: read.number("metadata.max.retention.bytes"),
         retention_ms: read.number("metadata.max.retention.ms"),
-        max_idle_interval: read.millis("metadata.max.idle.interval.ms"),
         election_timeout: read.millis("controller.quorum.election.timeout.ms"),
         election_backoff_max: read.millis("controller.quorum.election.backoff.max.ms"),
         fetch_timeout: read.millis("controller.quorum.fetch.timeout.ms"),
@@ -204,6 +203,10 @@ fn replication(read: &Reader<'_>) -> Replication {
         socket_timeout: read.millis("replica.socket.timeout.ms"),
         fetch_backoff: read.millis("replica.fetch.backoff.ms"),
         max_lag: read.millis("replica.lag.time.max.ms"),
+        leader_throttled_rate: read.number("leader.replication.throttled.rate"),
+        follower_throttled_rate: read.number("follower.replication.throttled.rate"),
+        quota_windows: read.number("replication.quota.window.num"),
+        quota_window: Duration::from_secs(read.number("replication.quota.window.size.seconds")),
         rack_aware: read.text("replica.selector.class") == RACK_AWARE,
     }
 }

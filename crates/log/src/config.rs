@@ -17,15 +17,13 @@ pub enum CompressionType {
 pub struct CompressionLevels {
     /// `compression.gzip.level`: 1 to 9, or -1 for zlib's default.
     pub gzip: i32,
-    /// `compression.lz4.level`: 1 to 17. Has no effect: the encoder knows one level, any reader reads it.
-    pub lz4: i32,
     /// `compression.zstd.level`: -131072 to 22.
     pub zstd: i32,
 }
 
 impl Default for CompressionLevels {
     fn default() -> Self {
-        Self { gzip: -1, lz4: 9, zstd: 3 }
+        Self { gzip: -1, zstd: 3 }
     }
 }
 

@@ -61,6 +61,9 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Fet
         return FetchResponse { session_id: session.id(), throttle_time_ms, ..Default::default() };
     }
     count(broker, &reading);
+    if limits.replica.is_some() {
+        replica::count(broker, &reading);
+    }
     let (session_id, answers) = sessions.finish(session, by_id, wanted, reading.answers, Instant::now());
     respond(broker, context, session_id, answers)
 }

@@ -11,7 +11,7 @@ use ottla_wire::{ErrorCode, Records, Str};
 
 use super::super::RequestContext;
 use super::preferred;
-use super::replica::Replica;
+use super::replica::{self, Replica};
 use crate::blocking;
 use crate::broker::Broker;
 use crate::fetch_session::{PartitionKey, Wanted};
@@ -199,7 +199,11 @@ fn read_or_send(
     {
         return Ok(PartitionData { preferred_read_replica: replica, ..bounds(partition, wanted) });
     }
-    read_one(partition, wanted, limits.isolation, left, min_one)
+    let mut data = read_one(partition, wanted, limits.isolation, left, min_one)?;
+    if limits.replica.is_some_and(|replica| replica::is_held(broker, partition, replica)) {
+        data.records = Some(Records::default());
+    }
+    Ok(data)
 }
 
 /// Whether this broker may answer.

@@ -1,16 +1,17 @@
 //! Fetches by followers: up to the log's end, and what they say about how far the follower is.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ottla_log::Offset;
-use ottla_wire::ErrorCode;
 use ottla_wire::messages::fetch_response::FetchableTopicResponse;
 #[cfg(test)]
 use ottla_wire::messages::fetch_response::PartitionData;
 use ottla_wire::messages::{FetchRequest, FetchResponse};
+use ottla_wire::{ErrorCode, Records};
 
 use super::super::RequestContext;
-use super::reading;
+use super::reading::{self, Reading};
 use crate::broker::Broker;
 use crate::clock::Millis;
 use crate::fetch_session::Wanted;
@@ -43,6 +44,30 @@ impl Replica {
     pub(super) fn check(self, partition: &Partition, leader_epoch: i32) -> Result<(), ErrorCode> {
         let checked = partition.check_follower(self.id, self.broker_epoch, leader_epoch >= 0);
         checked.map_err(|error| error.code())
+    }
+}
+
+/// Whether the replica is out of sync and has had what such replicas may have for now (KIP-73).
+pub(super) fn is_held(broker: &Broker, partition: &Partition, replica: Replica) -> bool {
+    let quota = &broker.partitions.surroundings().quotas.leader;
+    partition.leadership().throttled.leading
+        && quota.is_exceeded(Instant::now())
+        && !partition.isr().contains(&replica.id)
+}
+
+/// Counts what replicas are sent of throttled partitions.
+pub(super) fn count(broker: &Broker, reading: &Reading) {
+    let quota = &broker.partitions.surroundings().quotas.leader;
+    if !quota.is_limited() {
+        return;
+    }
+    for ((key, data), topic) in reading.answers.iter().zip(&reading.topics) {
+        let bytes = data.records.as_ref().map_or(0, Records::len);
+        let Some(topic) = topic.as_ref().filter(|_| bytes > 0) else { continue };
+        let Some(partition) = broker.partitions.find(topic, key.partition) else { continue };
+        if partition.leadership().throttled.leading {
+            quota.record(bytes, Instant::now());
+        }
     }
 }
 

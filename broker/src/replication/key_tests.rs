@@ -100,7 +100,8 @@ async fn follow(leader: &Leader, overrides: &[(&str, &str)]) {
 
 #[tokio::test]
 async fn fetches_ask_for_what_is_configured() {
-    let cases: [(&str, i32, fn(&FetchRequest) -> i32); 4] = [
+    type Field = fn(&FetchRequest) -> i32;
+    let cases: [(&str, i32, Field); 4] = [
         ("replica.fetch.max.bytes", 4_097, |request| request.topics[0].partitions[0].partition_max_bytes),
         ("replica.fetch.min.bytes", 7, |request| request.min_bytes),
         ("replica.fetch.response.max.bytes", 99_999, |request| request.max_bytes),

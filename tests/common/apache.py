@@ -16,7 +16,7 @@ def java(main: str, *arguments: str, heap: str = "256M") -> list[str]:
     ]  # fmt: skip
 
 
-def tool(main: str, *arguments: str, stdin: str = "", seconds: float = 90) -> str:
+def tool(main: str, *arguments: str, stdin: str = "", seconds: float = 300) -> str:
     """Runs a tool to its end and returns what it printed; a failure shows all of it."""
     done = subprocess.run(java(main, *arguments), input=stdin, capture_output=True, text=True, timeout=seconds)
     if done.returncode != 0:
@@ -36,5 +36,5 @@ def consumer_groups(bootstrap: str, *arguments: str) -> str:
     """What kafka-consumer-groups says, also when it refuses: it ends with 0 after some failures and with 1 after others."""
     main = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
     command = java(main, "--bootstrap-server", bootstrap, *arguments)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     return done.stdout + done.stderr

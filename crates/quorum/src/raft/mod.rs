@@ -422,7 +422,7 @@ impl Raft {
             self.peers.back_off(from, now);
         }
         let is_discovery = asked.asked == Asked::Fetch && !matches!(self.role, Role::Follower(_));
-        if response.epoch > self.epoch || (response.epoch == self.epoch && self.leader.is_none()) {
+        if response.epoch > self.epoch || (response.epoch == self.epoch && self.cannot_reach_leader()) {
             self.learn(response.epoch, response.leader.clone(), now);
         }
         let is_of_this_epoch = asked.epoch == self.epoch && response.epoch <= self.epoch;
@@ -506,12 +506,20 @@ impl Raft {
                 }
             }
         } else if epoch == self.epoch
-            && self.leader.is_none()
+            && self.cannot_reach_leader()
             && let Some(leader) = leader
+            && self.leader.as_ref().is_none_or(|known| known.id == leader.id)
         {
             self.leave_role();
             self.follow(leader, now);
         }
+    }
+
+    /// Whether it has yet to be told who leads its epoch, or where that is: what was written down is only the leader's id,
+    /// and a node whose log is empty does not know the voters.
+    fn cannot_reach_leader(&self) -> bool {
+        let reachable = |leader: &Leader| self.endpoint_of(leader).is_some();
+        !self.is_leader() && !self.leader.as_ref().is_some_and(reachable)
     }
 
     /// Follows the leader of the epoch, if it is known where that is.

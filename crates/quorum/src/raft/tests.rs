@@ -566,3 +566,18 @@ fn a_leader_that_is_removed_leads_until_that_is_committed() {
     assert!(commands.contains(&Command::StopLeading), "{commands:?}");
     assert!(!raft.is_leader());
 }
+
+#[test]
+fn who_remembers_the_leader_and_not_where_it_is_follows_when_it_is_told() {
+    let mut raft = raft(9, &[], Election { epoch: 4, leader: Some(1), ..Election::NONE });
+    let log = FakeLog::default();
+    let commands = raft.handle(Event::Tick, 0, &log);
+    let asked = sends(&commands);
+    let [(to, correlation, Request::Fetch(_))] = asked.as_slice() else { panic!("it asks who leads") };
+    assert_eq!(*to, -2, "a bootstrap server");
+    let leader = Leader { id: 1, endpoints: voter(1).endpoints };
+    let body = ResponseBody::Fetch(Fetched::Records { records: Bytes::new(), high_watermark: 0 });
+    let response = Response { error: ErrorCode::None, epoch: 4, leader: Some(leader), body };
+    raft.handle(Event::Response { from: *to, correlation: *correlation, response }, 10, &log);
+    assert!(matches!(raft.role(), Role::Follower(_)), "{:?}", raft.role());
+}

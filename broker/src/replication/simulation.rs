@@ -8,21 +8,22 @@
 //! `OTTLA_REPLICATION_SEED` replays one seed, `OTTLA_REPLICATION_SEEDS` says how many are tried.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use ottla_log::disk::Disk;
-use ottla_log::testing::{FaultyDisk, Rng};
 use ottla_log::{LeaderEpoch, Offset, Origin, TimestampMs};
 use ottla_quorum::image::{MetadataImage, PartitionImage};
+use ottla_testkit::seeds::{Told, from_environment};
+use ottla_testkit::{MemoryDisk, Rng};
 use ottla_wire::Uuid;
 use ottla_wire::batch::{BatchBuilder, Record};
 use ottla_wire::messages::{FetchRequest, FetchResponse, ListOffsetsRequest};
 use ottla_wire::records::metadata::{PartitionRecord, TopicRecord};
 use parking_lot::Mutex;
-use tempfile::TempDir;
 use tokio::sync::Notify;
 
 use super::answers::{content, outline, values};
@@ -95,8 +96,8 @@ enum Flight {
 
 struct Node {
     id: i32,
-    dir: TempDir,
-    disk: FaultyDisk,
+    dir: PathBuf,
+    disk: MemoryDisk,
     up: Option<Up>,
 }
 
@@ -147,8 +148,9 @@ impl World {
             truth.apply(&record.into()).unwrap();
         }
         let node = |id| {
-            let dir = tempfile::tempdir().unwrap();
-            let disk = FaultyDisk::new(dir.path()).unwrap();
+            let (dir, disk) = (PathBuf::from(format!("/node-{id}")), MemoryDisk::new());
+            disk.create_dir_all(&dir).unwrap();
+            disk.settle();
             Node { id, dir, disk, up: None }
         };
         let mut world = Self {
@@ -168,12 +170,9 @@ impl World {
             world.register(id, false);
         }
         for id in NODES {
-            // Once more, so that the partitions' directories are on disk: a disk that forgets does not follow renames.
+            // What is made first is on disk.
             world.load(id);
-            let node = world.node(id);
-            node.up = None;
-            node.disk = FaultyDisk::new(node.dir.path()).unwrap();
-            world.load(id);
+            world.node(id).disk.settle();
         }
         world
     }
@@ -209,11 +208,12 @@ impl World {
             .with_clock(move || Millis(clock.load(Ordering::Relaxed)))
             .with_background(move |work| queue.lock().push(work));
         let node = self.node(id);
-        let path = node.dir.path().to_owned();
+        let path = node.dir.clone();
         let text = path.display().to_string();
         let id_text = id.to_string();
         let config = Config::from_overrides(&[
             ("log.dirs", &*text),
+            ("num.recovery.threads.per.data.dir", "1"),
             ("node.id", &*id_text),
             ("min.insync.replicas", "2"),
             ("log.roll.ms", "15000"),
@@ -247,8 +247,7 @@ impl World {
         up.work.lock().clear();
         drop(up);
         if power {
-            node.disk.cut_power(seed).unwrap();
-            node.disk = FaultyDisk::new(node.dir.path()).unwrap();
+            node.disk.cut_power(seed);
         }
         self.pending.retain(|pending| pending.node != id);
         self.counters.kills += 1;
@@ -632,30 +631,11 @@ fn settings(node_id: i32) -> FetchSettings {
     }
 }
 
-fn seeds(default: u64) -> Vec<u64> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    match number("OTTLA_REPLICATION_SEED") {
-        Some(seed) => vec![seed],
-        None => (0..number("OTTLA_REPLICATION_SEEDS").unwrap_or(default)).collect(),
-    }
-}
-
-/// Tells the seed of a panic.
-struct Told(u64);
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("OTTLA_REPLICATION_SEED={}", self.0);
-        }
-    }
-}
-
 #[test]
 fn nothing_acknowledged_is_lost_and_replicas_are_equal_up_to_the_high_watermark() {
     let mut all = Counters::default();
-    for seed in seeds(100) {
-        let _told = Told(seed);
+    for seed in from_environment("OTTLA_REPLICATION", 0, 100) {
+        let _told = Told("OTTLA_REPLICATION_SEED", seed);
         let mut world = World::new(seed, Broken::Nothing);
         if let Err(failure) = world.run() {
             panic!("OTTLA_REPLICATION_SEED={seed}: {failure}");

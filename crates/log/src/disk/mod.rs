@@ -19,6 +19,8 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
+use ottla_wire::{FileRegion, Records};
+
 /// How a file is opened; always for reading, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
@@ -141,6 +143,14 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
 pub trait DiskFile: Send + Sync + std::fmt::Debug {
     /// The system's file, for regions that are sent without passing through memory.
     fn file(&self) -> &Arc<File>;
+
+    /// A stretch of it, to be sent: a region of the system's file, where that is what lies below.
+    ///
+    /// # Errors
+    /// The system's.
+    fn records(&self, position: u64, len: usize) -> io::Result<Records> {
+        Ok(Records::Region(FileRegion { file: Arc::clone(self.file()), position, len }))
+    }
 
     /// Writes all of `parts` one after the other from `offset` on, in one call to the system if it can.
     ///

@@ -7,8 +7,8 @@ use crate::error::{LogError, ReadError};
 use crate::segment::{BatchAt, Segment};
 use crate::types::{LeaderEpoch, Offset, TimestampMs};
 use bytes::Bytes;
+use ottla_wire::Records;
 use ottla_wire::batch::{Batch, RecordIter};
-use ottla_wire::{FileRegion, Records};
 
 impl Log {
     /// Whole batches from the one that contains `offset`, all of them below `up_to`, at most `max_bytes`.
@@ -40,12 +40,9 @@ impl Log {
         if end == first.position {
             return Ok(nothing(offset));
         }
-        let region = FileRegion {
-            file: segment.file()?.file().clone(),
-            position: first.position,
-            len: usize::try_from(end - first.position).unwrap_or(usize::MAX),
-        };
-        Ok(Slice { records: Records::Region(region), first_offset: first.base_offset, next_offset })
+        let len = usize::try_from(end - first.position).unwrap_or(usize::MAX);
+        let records = segment.records(first.position, len)?;
+        Ok(Slice { records, first_offset: first.base_offset, next_offset })
     }
 
     /// The batch that holds `offset` or the first one above it, and its segment.

@@ -24,6 +24,7 @@ use crate::error::LogError;
 use crate::index::{Entry, IndexFile, OffsetEntry, TimeEntry, TxnIndex};
 use crate::names;
 use crate::types::{Offset, TimestampMs};
+use ottla_wire::Records;
 use parking_lot::Mutex;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
@@ -159,6 +160,12 @@ impl Segment {
     /// The log file, opened if it is not.
     pub(crate) fn file(&self) -> Result<Arc<dyn DiskFile>, LogError> {
         self.file.get(&*self.disk, &self.path)
+    }
+
+    /// A stretch of the log file, to be sent.
+    pub(crate) fn records(&self, position: u64, len: usize) -> Result<Records, LogError> {
+        let records = self.file()?.records(position, len);
+        records.map_err(|e| LogError::io("read", &self.path, e))
     }
 
     /// Whether an offset fits into the 32-bit relative offsets of the indexes.

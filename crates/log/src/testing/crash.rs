@@ -11,21 +11,29 @@ const SECTORS_PER_PAGE: usize = 8;
 
 /// A change that is not durable yet.
 #[derive(Clone, Debug)]
-pub(super) enum Change {
-    Write { at: usize, bytes: Vec<u8> },
+pub enum Change {
+    /// Bytes from a position on.
+    Write {
+        /// Where.
+        at: usize,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// Cut, or extended with zeros.
     SetLen(usize),
 }
 
 impl Change {
-    pub(super) fn apply(&self, content: &mut Vec<u8>) {
+    /// Makes the change.
+    pub fn apply(&self, content: &mut Vec<u8>) {
         match self {
             Self::SetLen(len) => content.resize(*len, 0),
             Self::Write { at, bytes } => {
                 if content.len() < at + bytes.len() {
                     content.resize(at + bytes.len(), 0);
                 }
-                for (to, from) in content.iter_mut().skip(*at).zip(bytes) {
-                    *to = *from;
+                if let Some(to) = content.get_mut(*at..*at + bytes.len()) {
+                    to.copy_from_slice(bytes);
                 }
             }
         }
@@ -33,7 +41,8 @@ impl Change {
 }
 
 /// One of the contents that a crash may leave, given the durable content and the changes since.
-pub(super) fn crashed(durable: &[u8], changes: &[Change], rng: &mut Rng) -> Vec<u8> {
+#[must_use]
+pub fn crashed(durable: &[u8], changes: &[Change], rng: &mut Rng) -> Vec<u8> {
     if changes.is_empty() || rng.one_in(5) {
         return durable.to_vec();
     }

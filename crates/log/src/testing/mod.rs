@@ -9,6 +9,8 @@ mod hooks;
 mod rng;
 
 #[cfg(any(test, feature = "testing"))]
+pub use crash::{Change, crashed};
+#[cfg(any(test, feature = "testing"))]
 pub use faulty_disk::FaultyDisk;
 pub(crate) use hooks::truncates;
 #[cfg(any(test, feature = "testing"))]

@@ -10,6 +10,7 @@ mod model;
 mod world;
 
 use ottla_quorum::testing::{Rule, breaking};
+use ottla_testkit::seeds::from_environment;
 use world::{Counters, run};
 
 /// Seeds of an ordinary run.
@@ -17,18 +18,11 @@ const SEEDS: u64 = 150;
 /// Within so many seeds a broken rule must be found.
 const FOUND_WITHIN: u64 = 1_000;
 
-fn asked(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|value| value.parse().ok())
-}
-
 #[test]
 fn nothing_committed_is_lost_and_no_epoch_has_two_leaders() {
     let mut total = Counters::default();
-    let seeds = match asked("OTTLA_QUORUM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..asked("OTTLA_QUORUM_SEEDS").unwrap_or(SEEDS),
-    };
-    let is_one = seeds.end - seeds.start == 1;
+    let seeds = from_environment("OTTLA_QUORUM", 0, SEEDS);
+    let is_one = seeds.len() == 1;
     for seed in seeds {
         match run(seed) {
             Ok(counters) => total.add(&counters),

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ottla_log::disk::StdDisk;
-use ottla_log::testing::{FaultyDisk, Rng};
+use ottla_log::disk::Disk as _;
 use ottla_quorum::bootstrap::{self, Bootstrap};
 use ottla_quorum::voters::VoterEndpoint;
 use ottla_quorum::{
     Correlation, Failure, Inbound, KRaftVersion, MetadataRecord, MetadataVersion, Now, Outbound, Quorum,
     QuorumConfig, QuorumRequest, QuorumResponse, ReplicaKey, Token, VersionedRecord, Voter, VoterSet,
 };
+use ottla_testkit::{MemoryDisk, Network, Rng, Weather};
 use ottla_wire::messages::{AddRaftVoterRequest, RemoveRaftVoterRequest, add_raft_voter_request};
 use ottla_wire::records::metadata::TopicRecord;
 use ottla_wire::{Str, Uuid};
@@ -23,6 +23,8 @@ const EPOCH_MS: i64 = 1_700_000_000_000;
 /// Faults end after so many ms; then everything has to come together.
 const FAULTS_MS: i64 = 25_000;
 const HEALED_MS: i64 = 30_000;
+/// The network while there are faults.
+const ROUGH: Weather = Weather { lost: 40, doubled: 40, slow: 30, slow_ms: 1_500, delay_ms: 10 };
 
 /// Far more than there are in any run.
 const MAX_EVENTS: u64 = 300_000;
@@ -76,7 +78,7 @@ struct Node {
     id: i32,
     directory_id: Uuid,
     root: PathBuf,
-    disk: FaultyDisk,
+    disk: MemoryDisk,
     quorum: Option<Quorum>,
     up_at: i64,
     /// Committed offset and log end when it was looked at last.
@@ -98,6 +100,7 @@ impl Node {
     }
 }
 
+#[derive(Clone)]
 enum Parcel {
     Request { from: i32, known_as: i32, correlation: Correlation, request: QuorumRequest },
     Response { known_as: i32, correlation: Correlation, response: Result<QuorumResponse, Failure> },
@@ -109,9 +112,8 @@ struct World {
     kind: KRaftVersion,
     voters: VoterSet,
     nodes: Vec<Node>,
-    network: BTreeMap<(i64, u64), (i32, Parcel)>,
-    sent: u64,
-    cut: Vec<(i32, i32)>,
+    network: Network<Parcel>,
+    weather: Weather,
     next_fault: i64,
     next_client: i64,
     next_topic: u32,
@@ -120,7 +122,6 @@ struct World {
     faulty: bool,
     model: Model,
     counters: Counters,
-    _dir: tempfile::TempDir,
 }
 
 /// One world from beginning to end.
@@ -161,9 +162,8 @@ impl World {
             let directory = if kind == KRaftVersion::Static { Uuid::ZERO } else { directory(id, 1) };
             set.with(Voter::standalone(id, directory, vec![endpoint(id)]))
         });
-        let dir = tempfile::tempdir().expect("a directory");
         let nodes = ids.map(|id| {
-            let root = dir.path().join(format!("node-{id}"));
+            let root = PathBuf::from(format!("/node-{id}"));
             let first = (kind == KRaftVersion::Dynamic && id <= count).then_some(&voters);
             Node {
                 id,
@@ -183,9 +183,8 @@ impl World {
             now: 0,
             kind,
             voters,
-            network: BTreeMap::new(),
-            sent: 0,
-            cut: Vec::new(),
+            network: Network::default(),
+            weather: ROUGH,
             next_fault: 3_000,
             next_client: 100,
             next_topic: 0,
@@ -193,7 +192,6 @@ impl World {
             faulty: true,
             model: Model::default(),
             counters: Counters::default(),
-            _dir: dir,
         };
         for at in 0..world.nodes.len() {
             world.start(at)?;
@@ -235,8 +233,7 @@ impl World {
 
     fn go_on_until(&mut self, end: i64) -> Result<(), Violation> {
         loop {
-            let parcel = self.network.first_key_value().map_or(i64::MAX, |((at, _), _)| *at);
-            let mut next = parcel.min(self.next_client);
+            let mut next = self.network.next_at().min(self.next_client);
             if self.faulty {
                 next = next.min(self.next_fault);
             }
@@ -259,10 +256,7 @@ impl World {
 
     /// The one thing that is due first.
     fn step(&mut self) -> Result<(), Violation> {
-        if let Some(entry) = self.network.first_entry()
-            && entry.key().0 <= self.now
-        {
-            let (to, parcel) = entry.remove();
+        if let Some((to, parcel)) = self.network.take(self.now) {
             return self.deliver(to, parcel);
         }
         for at in 0..self.nodes.len() {
@@ -369,29 +363,12 @@ impl World {
     }
 
     fn send(&mut self, from: i32, to: i32, parcel: Parcel) {
-        if self.faulty && self.rng.one_in(40) {
-            return;
+        let (network, rng) = (&mut self.network, &mut self.rng);
+        if matches!(parcel, Parcel::Request { .. }) {
+            network.send_maybe_twice(rng, &self.weather, self.now, (from, to), parcel);
+        } else {
+            network.send(rng, &self.weather, self.now, (from, to), parcel);
         }
-        if let Parcel::Request { from, known_as, correlation, request } = &parcel
-            && self.faulty
-            && self.rng.one_in(40)
-        {
-            let (from, known_as) = (*from, *known_as);
-            let again =
-                Parcel::Request { from, known_as, correlation: *correlation, request: request.clone() };
-            self.post(from, to, again);
-        }
-        self.post(from, to, parcel);
-    }
-
-    fn post(&mut self, from: i32, to: i32, parcel: Parcel) {
-        if self.cut.contains(&(from, to)) {
-            return;
-        }
-        let slow = if self.faulty && self.rng.one_in(30) { below(&mut self.rng, 1_500) } else { 0 };
-        self.sent += 1;
-        let at = self.now + 1 + below(&mut self.rng, 10) + slow;
-        self.network.insert((at, self.sent), (to, parcel));
     }
 
     fn deliver(&mut self, to: i32, parcel: Parcel) -> Result<(), Violation> {
@@ -399,11 +376,8 @@ impl World {
         let clock = self.clock();
         if self.nodes[at].quorum.is_none() {
             if let Parcel::Request { from, known_as, correlation, .. } = parcel {
-                self.post(
-                    to,
-                    from,
-                    Parcel::Response { known_as, correlation, response: Err(Failure::Disconnected) },
-                );
+                let gone = Parcel::Response { known_as, correlation, response: Err(Failure::Disconnected) };
+                self.send(to, from, gone);
             }
             return Ok(());
         }
@@ -550,16 +524,16 @@ impl World {
                 for other in 0..self.nodes.len() {
                     let (a, b) = (self.nodes[at].id, self.nodes[other].id);
                     if a != b && !self.rng.one_in(3) {
-                        self.cut.push((a, b));
+                        self.network.cut(a, b);
                     }
                     if a != b && !self.rng.one_in(3) {
-                        self.cut.push((b, a));
+                        self.network.cut(b, a);
                     }
                 }
                 Ok(())
             }
             5 => {
-                self.cut.clear();
+                self.network.heal();
                 Ok(())
             }
             6 => self.replace_disk(at),
@@ -579,8 +553,7 @@ impl World {
         self.counters.crashes += 1;
         if power {
             self.counters.power_cuts += 1;
-            node.disk.cut_power(lost).map_err(|error| error.to_string())?;
-            node.disk = FaultyDisk::new(&node.root).map_err(|error| error.to_string())?;
+            node.disk.cut_power(lost);
         }
         Ok(())
     }
@@ -624,7 +597,8 @@ impl World {
 
     fn heal(&mut self) {
         self.faulty = false;
-        self.cut.clear();
+        self.weather = Weather::FINE;
+        self.network.heal();
         for node in &mut self.nodes {
             node.up_at = node.up_at.min(self.now + 10);
         }
@@ -663,13 +637,15 @@ impl World {
     }
 }
 
-fn format(root: &std::path::Path, voters: Option<&VoterSet>) -> FaultyDisk {
-    std::fs::create_dir_all(root).expect("made");
-    bootstrap::write(&StdDisk, root, &Bootstrap::default(), EPOCH_MS).expect("written");
+fn format(root: &std::path::Path, voters: Option<&VoterSet>) -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    disk.create_dir_all(root).expect("made");
+    bootstrap::write(&disk, root, &Bootstrap::default(), EPOCH_MS).expect("written");
     if let Some(voters) = voters {
-        bootstrap::write_first_voters(&StdDisk, root, voters, EPOCH_MS).expect("written");
+        bootstrap::write_first_voters(&disk, root, voters, EPOCH_MS).expect("written");
     }
-    FaultyDisk::new(root).expect("readable")
+    disk.settle();
+    disk
 }
 
 fn topic(name: &str, number: u32) -> VersionedRecord {

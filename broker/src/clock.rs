@@ -5,14 +5,34 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ottla_log::TimestampMs;
 
+#[cfg(test)]
+thread_local! {
+    /// What both clocks say on this thread, where a test says it.
+    static SET: std::cell::Cell<Option<(TimestampMs, i64)>> = const { std::cell::Cell::new(None) };
+}
+
+/// From now on the clocks stand still on this thread: at ms since 1970, and ms since some beginning. `None` lets them run.
+#[cfg(test)]
+pub(crate) fn set(clocks: Option<(TimestampMs, i64)>) {
+    SET.set(clocks);
+}
+
 /// Milliseconds since 1970.
 pub fn now() -> TimestampMs {
+    #[cfg(test)]
+    if let Some((wall, _)) = SET.get() {
+        return wall;
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Milliseconds since the first call in this process: for what must not see the system's clock jump.
 pub fn monotonic_ms() -> i64 {
+    #[cfg(test)]
+    if let Some((_, monotonic)) = SET.get() {
+        return monotonic;
+    }
     static START: OnceLock<Instant> = OnceLock::new();
     let since = START.get_or_init(Instant::now).elapsed();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

@@ -2,54 +2,28 @@
 //! serve or to stop, and which directories it lost (BrokerHeartbeat, KIP-631). On a runtime of its own: no load on the
 //! others makes a healthy broker silent.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ottla_wire::messages::{BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest};
+use ottla_wire::messages::BrokerRegistrationRequest;
 use ottla_wire::{ErrorCode, Uuid};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
-use tracing::{info, warn};
+use tracing::warn;
 
+use super::member::{Member, Standing, Wanted};
+use crate::clock;
 use crate::config::Config;
 use crate::controller::ControllerChannel;
-use crate::replication::PeerError;
 
 /// Between heartbeats where nobody says otherwise: more often than Apache's brokers, as a controller of ours learns from it
 /// how soon silence is strange.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// Between two attempts to register.
 const REGISTER_AGAIN: Duration = Duration::from_millis(100);
-/// Between heartbeats while the controller has yet to grant what is wanted.
-const WHILE_WAITING: Duration = Duration::from_millis(20);
-/// Who wants to stop and finds no controller for so long stops without.
-const WITHOUT_CONTROLLER: Duration = Duration::from_secs(5);
 /// The longest that a controlled shutdown may take.
 const SHUTDOWN: Duration = Duration::from_secs(60);
-
-/// What the broker wants to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Wanted {
-    serve: bool,
-    stop: bool,
-    offline: BTreeSet<Uuid>,
-}
-
-/// What it is, as far as it was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    Unregistered,
-    /// It can never be registered as it is.
-    Refused(ErrorCode),
-    Fenced,
-    Serving,
-    /// Its registration is gone.
-    Removed,
-    /// Nobody depends on it any more.
-    MayStop,
-}
 
 #[derive(Debug)]
 struct Shared {
@@ -80,8 +54,8 @@ impl Lifecycle {
             metadata_offset: AtomicI64::new(-1),
             soon: Notify::new(),
         });
-        let member = Member { shared: Arc::clone(&shared), channel, registration, interval, failing: None };
-        runtime.spawn(member.run());
+        let member = Member::new(registration);
+        runtime.spawn(Task { shared: Arc::clone(&shared), channel, member, interval }.run());
         Self(shared)
     }
 
@@ -137,16 +111,14 @@ impl Lifecycle {
 }
 
 /// The task.
-struct Member {
+struct Task {
     shared: Arc<Shared>,
     channel: ControllerChannel,
-    registration: BrokerRegistrationRequest,
+    member: Member,
     interval: Duration,
-    /// Since when no controller answers, and the last reason.
-    failing: Option<(Instant, String)>,
 }
 
-impl Member {
+impl Task {
     async fn run(mut self) {
         if !self.register().await {
             return;
@@ -154,14 +126,14 @@ impl Member {
         let mut wanted = self.shared.wanted.subscribe();
         while Arc::strong_count(&self.shared) > 1 {
             let now = wanted.borrow_and_update().clone();
-            let request = self.heartbeat(&now);
+            let request = self.member.heartbeat(&now, self.shared.metadata_offset.load(Ordering::Acquire));
             let answer = self.channel.call(move |_| request).await;
-            let standing = self.take(answer, &now);
+            let standing = self.member.beaten(answer, &now, clock::monotonic());
             self.shared.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
             if standing == Standing::MayStop {
                 return;
             }
-            let pause = pause(&now, standing, self.interval);
+            let pause = self.member.pause(&now, self.interval);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.shared.soon.notified() => {}
@@ -173,116 +145,26 @@ impl Member {
     /// Whether the broker is registered now.
     async fn register(&mut self) -> bool {
         while Arc::strong_count(&self.shared) > 1 {
-            let request = self.registration.clone();
-            let error = match self.channel.call(move |version| fit(request, version)).await {
-                Ok(response) => match ErrorCode::try_from(response.error_code) {
-                    Ok(ErrorCode::None) => {
-                        self.answered();
-                        info!(epoch = response.broker_epoch, "broker is registered");
-                        self.shared.epoch.store(response.broker_epoch, Ordering::Release);
-                        self.shared.standing.send_replace(Standing::Fenced);
-                        return true;
-                    }
-                    Ok(error) if is_final(error) => {
-                        self.shared.standing.send_replace(Standing::Refused(error));
-                        return false;
-                    }
-                    other => PeerError(other.unwrap_or(ErrorCode::UnknownServerError).to_string()),
-                },
-                Err(error) => error,
-            };
-            self.failed(&error, "cannot register with the controller yet");
-            if self.shared.wanted.borrow().stop {
-                self.shared.standing.send_replace(Standing::MayStop);
-                return false;
+            let request = self.member.registration();
+            let answer = self.channel.call(move |version| fit(request, version)).await;
+            let wanted = self.shared.wanted.borrow().clone();
+            match self.member.registered(answer, &wanted, clock::monotonic()) {
+                Standing::Unregistered => self.channel.pause(REGISTER_AGAIN).await,
+                standing => {
+                    self.shared.epoch.store(self.member.epoch(), Ordering::Release);
+                    self.shared.standing.send_replace(standing);
+                    return standing == Standing::Fenced;
+                }
             }
-            self.channel.pause(REGISTER_AGAIN).await;
         }
         false
-    }
-
-    fn heartbeat(&self, wanted: &Wanted) -> BrokerHeartbeatRequest {
-        BrokerHeartbeatRequest {
-            broker_id: self.registration.broker_id,
-            broker_epoch: self.shared.epoch.load(Ordering::Acquire),
-            current_metadata_offset: self.shared.metadata_offset.load(Ordering::Acquire),
-            want_fence: !wanted.serve,
-            want_shut_down: wanted.stop,
-            offline_log_dirs: wanted.offline.iter().copied().collect(),
-            ..Default::default()
-        }
-    }
-
-    /// What the broker is by the controller's answer.
-    fn take(&mut self, answer: Result<BrokerHeartbeatResponse, PeerError>, wanted: &Wanted) -> Standing {
-        let before = *self.shared.standing.borrow();
-        let refused = |response: &BrokerHeartbeatResponse| {
-            let error = ErrorCode::try_from(response.error_code).unwrap_or(ErrorCode::UnknownServerError);
-            (error != ErrorCode::None).then_some(error)
-        };
-        match answer.map(|response| (refused(&response), response)) {
-            Ok((None, response)) => {
-                self.answered();
-                standing(&response)
-            }
-            // Another registration has taken its place, or it was removed: nobody counts on it, and it will never serve again.
-            Ok((Some(error @ (ErrorCode::StaleBrokerEpoch | ErrorCode::BrokerIdNotRegistered)), _)) => {
-                self.failed(
-                    &PeerError(error.to_string()),
-                    "the controller does not know this broker any more",
-                );
-                if wanted.stop { Standing::MayStop } else { Standing::Removed }
-            }
-            Ok((Some(error), _)) => {
-                let error = PeerError(error.to_string());
-                let since = self.failed(&error, "the controller cannot take this broker's heartbeats");
-                let alone = wanted.stop && since.elapsed() >= WITHOUT_CONTROLLER;
-                if alone { Standing::MayStop } else { before }
-            }
-            Err(error) => {
-                let since = self.failed(&error, "no heartbeat reaches the controller");
-                let alone = wanted.stop && since.elapsed() >= WITHOUT_CONTROLLER;
-                if alone { Standing::MayStop } else { before }
-            }
-        }
-    }
-
-    fn answered(&mut self) {
-        if let Some((since, _)) = self.failing.take() {
-            info!(after = ?since.elapsed(), "the controller answers");
-        }
-    }
-
-    /// Told once for each reason; since when nothing reaches the controller.
-    fn failed(&mut self, error: &PeerError, what: &'static str) -> Instant {
-        let since = self.failing.as_ref().map_or_else(Instant::now, |(since, _)| *since);
-        let reason = error.to_string();
-        if self.failing.as_ref().is_none_or(|(_, known)| *known != reason) {
-            warn!(%error, "{what}");
-            self.failing = Some((since, reason));
-        }
-        since
-    }
-}
-
-fn standing(response: &BrokerHeartbeatResponse) -> Standing {
-    match (response.should_shut_down, response.is_fenced) {
-        (true, _) => Standing::MayStop,
-        (false, true) => Standing::Fenced,
-        (false, false) => Standing::Serving,
     }
 }
 
 /// Between the heartbeats of a broker that wants nothing.
-pub(super) fn interval(config: &Config) -> Duration {
+pub(crate) fn interval(config: &Config) -> Duration {
     let configured = config.settings.is_set("broker.heartbeat.interval.ms");
     if configured { config.quorum.heartbeat_interval } else { HEARTBEAT }
-}
-
-/// How long until the next heartbeat: what is wanted and not granted is asked for again soon.
-fn pause(wanted: &Wanted, standing: Standing, interval: Duration) -> Duration {
-    let waits = wanted.stop || (wanted.serve && standing == Standing::Fenced);
-    if waits { WHILE_WAITING.min(interval) } else { interval }
 }
 
 /// Older controllers know nothing of some fields.
@@ -296,46 +178,15 @@ fn fit(mut request: BrokerRegistrationRequest, version: i16) -> BrokerRegistrati
     request
 }
 
-/// Refusals that no waiting will change.
-fn is_final(error: ErrorCode) -> bool {
-    matches!(
-        error,
-        ErrorCode::InconsistentClusterId | ErrorCode::InvalidRegistration | ErrorCode::UnsupportedVersion
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_granted_yet_is_asked_for_again_soon() {
-        let (interval, wanted) = (Duration::from_secs(2), Wanted::default());
-        assert_eq!(pause(&wanted, Standing::Fenced, interval), interval);
-        let serve = Wanted { serve: true, ..wanted };
-        assert_eq!(pause(&serve, Standing::Fenced, interval), WHILE_WAITING);
-        assert_eq!(pause(&serve, Standing::Serving, interval), interval);
-        let stop = Wanted { stop: true, ..serve };
-        assert_eq!(pause(&stop, Standing::Serving, interval), WHILE_WAITING);
-    }
-
-    #[test]
     fn a_broker_that_wants_nothing_beats_as_often_as_configured() {
         let config = |overrides| Config::from_overrides(overrides).expect("valid");
-        let every = |config| pause(&Wanted::default(), Standing::Serving, interval(&config));
+        let every = |config| interval(&config);
         assert_eq!(every(config(&[])), HEARTBEAT);
         assert_eq!(every(config(&[("broker.heartbeat.interval.ms", "3000")])), Duration::from_secs(3));
-    }
-
-    #[test]
-    fn a_broker_is_what_the_controller_says() {
-        let answer = |is_fenced, should_shut_down| BrokerHeartbeatResponse {
-            is_fenced,
-            should_shut_down,
-            ..Default::default()
-        };
-        assert_eq!(standing(&answer(false, false)), Standing::Serving);
-        assert_eq!(standing(&answer(true, false)), Standing::Fenced);
-        assert_eq!(standing(&answer(true, true)), Standing::MayStop);
     }
 }

@@ -75,7 +75,11 @@ async fn tell_placements(broker: &Broker, channel: &mut ControllerChannel) -> bo
 }
 
 /// AssignReplicasToDirs for these places.
-fn assignment(broker_id: i32, broker_epoch: i64, places: &[Placement]) -> AssignReplicasToDirsRequest {
+pub(crate) fn assignment(
+    broker_id: i32,
+    broker_epoch: i64,
+    places: &[Placement],
+) -> AssignReplicasToDirsRequest {
     let mut by_directory: BTreeMap<Uuid, BTreeMap<Uuid, Vec<PartitionData>>> = BTreeMap::new();
     for (topic_id, partition_index, directory) in places {
         let partition = PartitionData { partition_index: *partition_index, ..Default::default() };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Instant;
 
@@ -59,20 +59,32 @@ impl ControllerHandle {
             longest_answer: LONGEST_ANSWER,
         };
         let quorum = Quorum::open(settings.quorum(), disk, now())?;
-        let empty = Arc::new(MetadataImage::empty(settings.identity.cluster_id.clone()));
+        let (handle, publisher, messages) = Self::wired(settings.identity.cluster_id.clone());
         let controller = Controller::new(quorum, settings, now())?;
-        let current = Arc::new(ArcSwap::new(Arc::clone(&empty)));
-        let (sender, changes) = watch::channel(empty);
-        let (leaders, leadership) = watch::channel(Leadership::default());
-        let publisher = Publisher { current: Arc::clone(&current), changes: sender, leadership: leaders };
-        let (jobs, messages) = channel();
-        let network = Network::new(runtime, options, jobs.clone());
+        let network = Network::new(runtime, options, handle.jobs.clone());
         let task = Task::begin(controller, publisher, network);
         thread::Builder::new()
             .name("controller".to_owned())
             .spawn(move || task.run(&messages))
             .map_err(|cause| QuorumError::Io { path: "controller thread".into(), cause })?;
-        Ok(Self { jobs, current, changes, leadership })
+        Ok(handle)
+    }
+
+    /// A handle, and what a controller's thread needs to answer it.
+    pub(super) fn wired(cluster_id: Str) -> (Self, Publisher, Receiver<Message>) {
+        let empty = Arc::new(MetadataImage::empty(cluster_id));
+        let current = Arc::new(ArcSwap::new(Arc::clone(&empty)));
+        let (sender, changes) = watch::channel(empty);
+        let (leaders, leadership) = watch::channel(Leadership::default());
+        let publisher = Publisher { current: Arc::clone(&current), changes: sender, leadership: leaders };
+        let (jobs, messages) = channel();
+        (Self { jobs, current, changes, leadership }, publisher, messages)
+    }
+
+    /// Brings a message to the controller.
+    #[cfg(test)]
+    pub(super) fn tell(&self, message: Message) {
+        drop(self.jobs.send(message));
     }
 
     /// The newest committed image.

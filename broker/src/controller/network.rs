@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::debug;
 
-use super::task::Message;
+use super::task::{Message, Ways};
 
 /// A request on its way.
 struct Order {
@@ -33,9 +33,10 @@ impl Network {
     pub(super) fn new(runtime: Handle, options: Options, messages: Sender<Message>) -> Self {
         Self { runtime, options, messages, nodes: HashMap::new(), in_flight: 0 }
     }
+}
 
-    /// Sends a request. The quorum has at most one under way to each node.
-    pub(super) fn send(&mut self, to: Destination, correlation: Correlation, request: QuorumRequest) {
+impl Ways for Network {
+    fn send(&mut self, to: Destination, correlation: Correlation, request: QuorumRequest) {
         let (runtime, options, messages) = (&self.runtime, &self.options, &self.messages);
         let node = self.nodes.entry(to.id).or_insert_with(|| {
             let (orders, waiting) = unbounded_channel();
@@ -48,13 +49,11 @@ impl Network {
         }
     }
 
-    /// A request has come to its end.
-    pub(super) fn answered(&mut self) {
+    fn answered(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Requests under way.
-    pub(super) fn in_flight(&self) -> usize {
+    fn in_flight(&self) -> usize {
         self.in_flight
     }
 }

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use ottla_quorum::{
-    Inbound, MetadataImage, Now, Outbound, QuorumError, QuorumRequest, QuorumResponse, Token,
+    Correlation, Destination, Inbound, MetadataImage, Now, Outbound, QuorumError, QuorumRequest,
+    QuorumResponse, Token,
 };
 use ottla_wire::Str;
 use tokio::sync::{oneshot, watch};
 
 use super::ControllerError;
-use super::network::Network;
 use super::state::{Controller, Job};
 use crate::clock;
 
@@ -82,20 +82,33 @@ impl Publisher {
     }
 }
 
-/// The thread's state.
-pub(super) struct Task {
-    controller: Controller,
-    publisher: Publisher,
-    network: Network,
-    callers: HashMap<Token, oneshot::Sender<QuorumResponse>>,
-    next_token: u64,
-    cleaned: Instant,
+/// The way to other nodes of the quorum. What became of a request arrives as [`Message::Answered`].
+pub(super) trait Ways {
+    /// Sends a request. The quorum has at most one under way to each node.
+    fn send(&mut self, to: Destination, correlation: Correlation, request: QuorumRequest);
+
+    /// A request has come to its end.
+    fn answered(&mut self);
+
+    /// Requests under way.
+    fn in_flight(&self) -> usize;
 }
 
-impl Task {
+/// The thread's state.
+pub(super) struct Task<N> {
+    pub(super) controller: Controller,
+    publisher: Publisher,
+    pub(super) network: N,
+    callers: HashMap<Token, oneshot::Sender<QuorumResponse>>,
+    next_token: u64,
+    /// When it was last looked after what is too old, in monotonic ms.
+    cleaned: i64,
+}
+
+impl<N: Ways> Task<N> {
     /// Publishes the first image and sends the first messages.
-    pub(super) fn begin(controller: Controller, publisher: Publisher, network: Network) -> Self {
-        let (callers, cleaned) = (HashMap::new(), Instant::now());
+    pub(super) fn begin(controller: Controller, publisher: Publisher, network: N) -> Self {
+        let (callers, cleaned) = (HashMap::new(), clock::monotonic_ms());
         let mut task = Self { controller, publisher, network, callers, next_token: 0, cleaned };
         task.publish();
         task
@@ -105,28 +118,38 @@ impl Task {
     pub(super) fn run(mut self, messages: &Receiver<Message>) {
         loop {
             let asked = match messages.recv_timeout(self.patience()) {
-                Ok(first) => self.take(first, messages),
-                Err(RecvTimeoutError::Timeout) => Ok(None),
+                Ok(first) => self.step(Some(first), messages),
+                Err(RecvTimeoutError::Timeout) => self.step(None, messages),
                 Err(RecvTimeoutError::Disconnected) => {
                     let nobody: Stop = Box::new(|_| ());
-                    Ok(Some(nobody))
+                    self.step(None, messages).map(|_| Some(nobody))
                 }
             };
-            let turned = asked.and_then(|asked| self.controller.turn(now()).map(|()| asked));
-            let asked = match turned {
+            let asked = match asked {
                 Ok(asked) => asked,
                 Err(error) => {
                     tracing::error!(%error, "metadata log failed, the controller stops");
                     return;
                 }
             };
-            self.publish();
-            self.keep_house();
             if let Some(stopped) = asked {
                 stopped(self.stop(messages));
                 return;
             }
         }
+    }
+
+    /// Takes in what has come, does what is due and lets everybody know; returns who wants it to stop.
+    pub(super) fn step(
+        &mut self,
+        first: Option<Message>,
+        messages: &Receiver<Message>,
+    ) -> Result<Option<Stop>, QuorumError> {
+        let asked = first.map_or(Ok(None), |first| self.take(first, messages))?;
+        self.controller.turn(now())?;
+        self.publish();
+        self.keep_house();
+        Ok(asked)
     }
 
     /// How long to wait for messages.
@@ -171,7 +194,7 @@ impl Task {
     }
 
     /// Lets everybody know: the image first, so that who was answered finds in it what was done.
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         self.publisher.publish(&self.controller);
         self.controller.settle();
         for outbound in self.controller.take_outbound() {
@@ -216,10 +239,12 @@ impl Task {
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "metadata snapshot failed"),
         }
-        if self.cleaned.elapsed() < HOUSEKEEPING {
+        if u128::from(clock::monotonic_ms().saturating_sub(self.cleaned).unsigned_abs())
+            < HOUSEKEEPING.as_millis()
+        {
             return;
         }
-        self.cleaned = Instant::now();
+        self.cleaned = clock::monotonic_ms();
         match quorum.clean(now) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "old metadata snapshots removed"),

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::classic::{Limits, Token};
 use super::log::OffsetsLog;
 use super::placement::{OFFSETS_TOPIC, partition_of};
-use super::runner::{Clock, Message, Runner};
+use super::runner::{Message, Runner};
 use super::shard::{ListFilter, ListedGroup, Request, ShardAnswer, ShardConfig};
 use super::{GroupError, Str};
 use crate::clock;
@@ -35,7 +35,6 @@ pub struct Coordinator {
     load_buffer_bytes: usize,
     partitions: Arc<Partitions>,
     runtime: Handle,
-    clock: Clock,
     tokens: AtomicU64,
     routes: Mutex<Routes>,
 }
@@ -67,7 +66,6 @@ impl Coordinator {
             load_buffer_bytes: load_buffer_bytes(config),
             partitions,
             runtime: Handle::current(),
-            clock: Clock::start(),
             tokens: AtomicU64::new(0),
             routes: Mutex::default(),
         }
@@ -208,7 +206,6 @@ impl Coordinator {
             log: Arc::new(PartitionLog::new(partition)),
             config: self.config,
             load_buffer_bytes: self.load_buffer_bytes,
-            clock: self.clock,
             ready: Arc::clone(&ready),
             messages: receiver,
             stop: stop.clone(),
@@ -250,14 +247,14 @@ fn deleted_topics(old: &MetadataImage, new: &MetadataImage) -> Vec<(Str, Uuid)> 
 
 /// A partition of this broker as the coordinator's log.
 #[derive(Debug)]
-struct PartitionLog {
+pub(super) struct PartitionLog {
     partition: Arc<Partition>,
     /// Under which the newest append was made: only under it is it known to be there.
     epoch: AtomicI32,
 }
 
 impl PartitionLog {
-    fn new(partition: Arc<Partition>) -> Self {
+    pub(super) fn new(partition: Arc<Partition>) -> Self {
         let epoch = AtomicI32::new(partition.leadership().epoch);
         Self { partition, epoch }
     }

@@ -15,7 +15,7 @@ pub mod log;
 pub mod offsets;
 pub mod placement;
 pub mod record;
-mod runner;
+pub(crate) mod runner;
 pub mod shard;
 pub mod timers;
 pub mod topic;

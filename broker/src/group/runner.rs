@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ottla_wire::Uuid;
@@ -12,10 +12,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::classic::{Now, Token};
-use super::load::replay_log;
+use super::load::{LoadError, replay_log};
 use super::log::OffsetsLog;
 use super::shard::{Append, AppendId, Commands, Request, Shard, ShardAnswer, ShardConfig};
 use super::{GroupError, Str};
+use crate::clock;
 
 /// Requests that are taken up before the records they lead to are written in one batch.
 const REQUESTS_PER_ROUND: usize = 256;
@@ -23,28 +24,15 @@ const REQUESTS_PER_ROUND: usize = 256;
 /// Bytes above which no further records are put into a batch.
 const BATCH_BYTES: usize = 128 * 1024;
 
-/// Reads the time for state machines.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
-    started: Instant,
+/// The time for state machines.
+fn now() -> Now {
+    Now { monotonic_ms: clock::monotonic_ms(), wall_ms: clock::now().0 }
 }
 
-impl Clock {
-    pub(super) fn start() -> Self {
-        Self { started: Instant::now() }
-    }
-
-    pub(super) fn now(&self) -> Now {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        Now { monotonic_ms: millis(self.started.elapsed()), wall_ms: millis(since_epoch) }
-    }
-
-    /// The instant of a deadline; never so far away that a timer could not hold it.
-    fn instant(&self, deadline_ms: i64) -> Instant {
-        let after = Duration::from_millis(u64::try_from(deadline_ms).unwrap_or(0));
-        self.started + after.min(self.started.elapsed() + Duration::from_hours(1))
-    }
+/// How long until a deadline; never so long that a timer could not hold it.
+fn until(deadline_ms: i64) -> Duration {
+    let after = deadline_ms.saturating_sub(clock::monotonic_ms());
+    Duration::from_millis(u64::try_from(after).unwrap_or(0)).min(Duration::from_hours(1))
 }
 
 /// What a task is sent.
@@ -63,7 +51,6 @@ pub(super) struct Runner<L> {
     pub(super) log: Arc<L>,
     pub(super) config: ShardConfig,
     pub(super) load_buffer_bytes: usize,
-    pub(super) clock: Clock,
     /// Set when requests are taken.
     pub(super) ready: Arc<AtomicBool>,
     pub(super) messages: mpsc::Receiver<Message>,
@@ -84,8 +71,7 @@ impl<L: OffsetsLog> Runner<L> {
         };
         let groups = shard.groups().count();
         tracing::info!(partition = self.partition, groups, elapsed = ?started.elapsed(), "offsets partition loaded");
-        let mut session =
-            Session { shard, log: Arc::clone(&self.log), clock: self.clock, waiting: HashMap::new() };
+        let mut session = Session::new(shard, Arc::clone(&self.log));
         session.act(Shard::on_loaded);
         self.ready.store(true, Ordering::Release);
         self.serve(&mut session).await;
@@ -95,14 +81,8 @@ impl<L: OffsetsLog> Runner<L> {
     }
 
     async fn load(&self) -> Option<Shard> {
-        let (log, config, clock, buffer) =
-            (Arc::clone(&self.log), self.config, self.clock, self.load_buffer_bytes);
-        let replayed = tokio::task::spawn_blocking(move || {
-            let now = clock.now();
-            let mut shard = Shard::new(config, now);
-            let end = replay_log(&mut shard, &*log, buffer, now)?;
-            Ok::<_, super::load::LoadError>((shard, end))
-        });
+        let (log, config, buffer) = (Arc::clone(&self.log), self.config, self.load_buffer_bytes);
+        let replayed = tokio::task::spawn_blocking(move || replay(&*log, config, buffer));
         match replayed.await {
             Ok(Ok((shard, end))) => {
                 // What was not safe when this leader began must be before anybody sees it.
@@ -121,7 +101,7 @@ impl<L: OffsetsLog> Runner<L> {
 
     async fn serve(&mut self, session: &mut Session<L>) {
         loop {
-            let deadline = self.clock.instant(session.shard.next_deadline());
+            let pause = until(session.shard.next_deadline());
             let awaited = session.shard.awaited_offset();
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -138,7 +118,7 @@ impl<L: OffsetsLog> Runner<L> {
                         }
                     }
                 }
-                () = tokio::time::sleep_until(deadline.into()) => session.act(|_, _, _| ()),
+                () = tokio::time::sleep(pause) => session.act(|_, _, _| ()),
             }
         }
     }
@@ -149,14 +129,25 @@ impl<L: OffsetsLog> Runner<L> {
 struct Session<L> {
     shard: Shard,
     log: Arc<L>,
-    clock: Clock,
     waiting: HashMap<Token, oneshot::Sender<ShardAnswer>>,
 }
 
+/// The shard of a log, and where that ended.
+fn replay(log: &impl OffsetsLog, config: ShardConfig, buffer: usize) -> Result<(Shard, i64), LoadError> {
+    let now = now();
+    let mut shard = Shard::new(config, now);
+    let end = replay_log(&mut shard, log, buffer, now)?;
+    Ok((shard, end))
+}
+
 impl<L: OffsetsLog> Session<L> {
+    fn new(shard: Shard, log: Arc<L>) -> Self {
+        Self { shard, log, waiting: HashMap::new() }
+    }
+
     /// Takes a message and those that have come since, then writes what they lead to.
     fn take(&mut self, first: Message, messages: &mut mpsc::Receiver<Message>) {
-        let now = self.clock.now();
+        let now = now();
         let mut out = Commands::default();
         let mut next = Some(first);
         for _ in 0..REQUESTS_PER_ROUND {
@@ -175,7 +166,7 @@ impl<L: OffsetsLog> Session<L> {
 
     /// Lets an event happen to the shard.
     fn act(&mut self, event: impl FnOnce(&mut Shard, Now, &mut Commands)) {
-        let now = self.clock.now();
+        let now = now();
         let mut out = Commands::default();
         event(&mut self.shard, now, &mut out);
         self.carry_out(out, now);
@@ -250,9 +241,9 @@ impl<L: OffsetsLog> Session<L> {
     }
 
     fn close(self) {
-        let Self { shard, clock, mut waiting, .. } = self;
+        let Self { shard, mut waiting, .. } = self;
         let mut out = Commands::default();
-        shard.close(GroupError::NotCoordinator, clock.now(), &mut out);
+        shard.close(GroupError::NotCoordinator, now(), &mut out);
         for (token, answer) in out.answers {
             if let Some(reply) = waiting.remove(&token) {
                 let _ = reply.send(answer);
@@ -291,6 +282,9 @@ impl PendingBatch {
     }
 }
 
+#[cfg(test)]
+#[path = "simulated.rs"]
+pub(crate) mod simulated;
 #[cfg(test)]
 #[path = "runner_tests.rs"]
 mod tests;

@@ -118,7 +118,6 @@ fn start_with(log: &Arc<MemoryLog>, load_buffer_bytes: usize) -> Handle {
         log: Arc::clone(log),
         config,
         load_buffer_bytes,
-        clock: Clock::start(),
         ready: Arc::clone(&ready),
         messages: receiver,
         stop: stop.clone(),

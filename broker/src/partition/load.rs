@@ -1,6 +1,6 @@
 //! What a log directory holds when the node starts: partitions, checkpoints, leftovers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -92,7 +92,7 @@ pub(super) struct Found {
     pub(super) directory: Arc<LogDirectory>,
     pub(super) checkpoints: Checkpoints,
     pub(super) clean: bool,
-    partitions: HashMap<TopicPartition, Option<Uuid>>,
+    partitions: BTreeMap<TopicPartition, Option<Uuid>>,
 }
 
 impl Found {
@@ -100,7 +100,7 @@ impl Found {
     pub(super) fn look(directory: &Arc<LogDirectory>) -> Result<Self, LogError> {
         let (disk, path) = (directory.disk(), directory.path());
         let clean = CleanShutdown::read(&**disk, path)?.is_some();
-        let mut partitions = HashMap::new();
+        let mut partitions = BTreeMap::new();
         let list = disk.list(path);
         let list = list.map_err(|source| LogError::Io { action: "list", path: path.to_owned(), source })?;
         for name in list {
@@ -144,7 +144,7 @@ impl Found {
 
     /// Renames what nobody took, so that it is neither used nor lost.
     pub(super) fn set_strays_aside(&mut self) {
-        for (name, _) in self.partitions.drain() {
+        for (name, _) in std::mem::take(&mut self.partitions) {
             let from = self.directory.path().join(name.to_string());
             let to = self.directory.path().join(format!("{name}.{}{STRAY}", unique()));
             match self.directory.disk().rename(&from, &to) {

@@ -1,6 +1,6 @@
 //! All partitions of this broker, as the metadata image wants them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ottla_log::{Log, LogError, Offset, Opening, TimestampMs};
@@ -23,7 +23,7 @@ pub struct Partitions {
     config: Arc<Config>,
     surroundings: Arc<Surroundings>,
     directories: Vec<Arc<LogDirectory>>,
-    hosted: RwLock<HashMap<Str, BTreeMap<i32, Arc<Partition>>>>,
+    hosted: RwLock<BTreeMap<Str, BTreeMap<i32, Arc<Partition>>>>,
     pub(super) checkpoints: Mutex<Vec<(Arc<LogDirectory>, Checkpoints)>>,
     doomed: Mutex<Vec<Doomed>>,
     pub(super) shortage: Shortage,

@@ -197,7 +197,7 @@ impl Partitions {
     }
 
     /// Writes all checkpoints now.
-    pub(super) fn checkpoint_all(&self) -> Result<(), LogError> {
+    pub(crate) fn checkpoint_all(&self) -> Result<(), LogError> {
         let kinds = [Kind::RecoveryPoint, Kind::LogStart, Kind::HighWatermark, Kind::Cleaner];
         let written = kinds.map(|kind| self.checkpoint(kind));
         written.into_iter().collect()

@@ -7,7 +7,7 @@
 //! - [`isr`] carries leaders' proposals to the controller.
 
 #[cfg(test)]
-mod answers;
+pub(crate) mod answers;
 mod connections;
 mod fetcher;
 mod follow;

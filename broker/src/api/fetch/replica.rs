@@ -97,17 +97,20 @@ fn note_one(partition: &Arc<Partition>, wanted: &Wanted, replica: Replica, at: M
     }
 }
 
-/// The answer to a follower without a broker around it.
+/// The answer to a follower without a broker around it, whose fetch came `at` that time; `None` where it is asked again from
+/// memory.
 #[cfg(test)]
 pub(crate) fn answer(
     partition: Option<&Arc<Partition>>,
     wanted: &Wanted,
     (id, broker_epoch): (i32, i64),
-    at: Millis,
+    at: Option<Millis>,
 ) -> PartitionData {
     let replica = Replica { id, broker_epoch };
     let read = |partition: &Arc<Partition>| {
-        note_one(partition, wanted, replica, at);
+        if let Some(at) = at {
+            note_one(partition, wanted, replica, at);
+        }
         let epoch = wanted.leader_epoch.max(-1);
         partition.check_leader(epoch).map_err(|error| error.code())?;
         replica.check(partition, epoch)?;

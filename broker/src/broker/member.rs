@@ -1,0 +1,236 @@
+//! A broker as a member of the cluster: what it says to the active controller, and what it is by the answers (KIP-631).
+//! Pure: no connection, no clock. [`super::lifecycle`] is the task around it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ottla_wire::messages::{
+    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
+};
+use ottla_wire::{ErrorCode, Uuid};
+use tracing::{info, warn};
+
+use crate::clock::Millis;
+use crate::replication::PeerError;
+
+/// Between heartbeats while the controller has yet to grant what is wanted.
+pub(super) const WHILE_WAITING: Duration = Duration::from_millis(20);
+/// Who wants to stop and finds no controller for so long stops without, in ms.
+const WITHOUT_CONTROLLER_MS: i64 = 5_000;
+
+/// What the broker wants to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) serve: bool,
+    pub(crate) stop: bool,
+    pub(crate) offline: BTreeSet<Uuid>,
+}
+
+/// What it is, as far as it was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Unregistered,
+    /// It can never be registered as it is.
+    Refused(ErrorCode),
+    Fenced,
+    Serving,
+    /// Its registration is gone.
+    Removed,
+    /// Nobody depends on it any more.
+    MayStop,
+}
+
+/// One run of a broker.
+#[derive(Debug)]
+pub(crate) struct Member {
+    registration: BrokerRegistrationRequest,
+    epoch: i64,
+    standing: Standing,
+    /// Since when no controller answers, and the last reason.
+    failing: Option<(Millis, String)>,
+}
+
+impl Member {
+    /// One that is not registered yet.
+    pub(crate) fn new(registration: BrokerRegistrationRequest) -> Self {
+        Self { registration, epoch: -1, standing: Standing::Unregistered, failing: None }
+    }
+
+    /// What it is.
+    #[cfg(test)]
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// Under which it is registered; -1 before.
+    pub(crate) fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
+    /// Says that it is there.
+    pub(crate) fn registration(&self) -> BrokerRegistrationRequest {
+        self.registration.clone()
+    }
+
+    /// Says that it lives, has this metadata in effect, and what it wants.
+    pub(crate) fn heartbeat(&self, wanted: &Wanted, metadata_offset: i64) -> BrokerHeartbeatRequest {
+        BrokerHeartbeatRequest {
+            broker_id: self.registration.broker_id,
+            broker_epoch: self.epoch,
+            current_metadata_offset: metadata_offset,
+            want_fence: !wanted.serve,
+            want_shut_down: wanted.stop,
+            offline_log_dirs: wanted.offline.iter().copied().collect(),
+            ..Default::default()
+        }
+    }
+
+    /// What it is by the answer to its registration; [`Standing::Unregistered`] where it has to try again.
+    pub(crate) fn registered(
+        &mut self,
+        answer: Result<BrokerRegistrationResponse, PeerError>,
+        wanted: &Wanted,
+        now: Millis,
+    ) -> Standing {
+        let error = match answer {
+            Ok(response) => match ErrorCode::try_from(response.error_code) {
+                Ok(ErrorCode::None) => {
+                    self.answered(now);
+                    info!(epoch = response.broker_epoch, "broker is registered");
+                    (self.epoch, self.standing) = (response.broker_epoch, Standing::Fenced);
+                    return self.standing;
+                }
+                Ok(error) if is_final(error) => {
+                    self.standing = Standing::Refused(error);
+                    return self.standing;
+                }
+                other => PeerError(other.unwrap_or(ErrorCode::UnknownServerError).to_string()),
+            },
+            Err(error) => error,
+        };
+        self.failed(&error, "cannot register with the controller yet", now);
+        if wanted.stop {
+            self.standing = Standing::MayStop;
+        }
+        self.standing
+    }
+
+    /// What it is by the answer to a heartbeat that said what it `wanted`.
+    pub(crate) fn beaten(
+        &mut self,
+        answer: Result<BrokerHeartbeatResponse, PeerError>,
+        wanted: &Wanted,
+        now: Millis,
+    ) -> Standing {
+        let refused = |response: &BrokerHeartbeatResponse| {
+            let error = ErrorCode::try_from(response.error_code).unwrap_or(ErrorCode::UnknownServerError);
+            (error != ErrorCode::None).then_some(error)
+        };
+        self.standing = match answer.map(|response| (refused(&response), response)) {
+            Ok((None, response)) => {
+                self.answered(now);
+                standing(&response)
+            }
+            // Another registration has taken its place, or it was removed: nobody counts on it, and it will never serve again.
+            Ok((Some(error @ (ErrorCode::StaleBrokerEpoch | ErrorCode::BrokerIdNotRegistered)), _)) => {
+                let error = PeerError(error.to_string());
+                self.failed(&error, "the controller does not know this broker any more", now);
+                if wanted.stop { Standing::MayStop } else { Standing::Removed }
+            }
+            Ok((Some(error), _)) => {
+                let error = PeerError(error.to_string());
+                self.unheard(&error, "the controller cannot take this broker's heartbeats", wanted, now)
+            }
+            Err(error) => self.unheard(&error, "no heartbeat reaches the controller", wanted, now),
+        };
+        self.standing
+    }
+
+    /// How long until the next heartbeat of one that beats every `interval` while it waits for nothing: what is wanted and
+    /// not granted is asked for again soon.
+    pub(crate) fn pause(&self, wanted: &Wanted, interval: Duration) -> Duration {
+        let waits = wanted.stop || (wanted.serve && self.standing == Standing::Fenced);
+        if waits { WHILE_WAITING.min(interval) } else { interval }
+    }
+
+    fn unheard(&mut self, error: &PeerError, what: &'static str, wanted: &Wanted, now: Millis) -> Standing {
+        let since = self.failed(error, what, now);
+        let alone = wanted.stop && now.since(since) >= WITHOUT_CONTROLLER_MS;
+        if alone { Standing::MayStop } else { self.standing }
+    }
+
+    fn answered(&mut self, now: Millis) {
+        if let Some((since, _)) = self.failing.take() {
+            info!(after_ms = now.since(since), "the controller answers");
+        }
+    }
+
+    /// Told once for each reason; since when nothing reaches the controller.
+    fn failed(&mut self, error: &PeerError, what: &'static str, now: Millis) -> Millis {
+        let since = self.failing.as_ref().map_or(now, |(since, _)| *since);
+        let reason = error.to_string();
+        if self.failing.as_ref().is_none_or(|(_, known)| *known != reason) {
+            warn!(%error, "{what}");
+            self.failing = Some((since, reason));
+        }
+        since
+    }
+}
+
+fn standing(response: &BrokerHeartbeatResponse) -> Standing {
+    match (response.should_shut_down, response.is_fenced) {
+        (true, _) => Standing::MayStop,
+        (false, true) => Standing::Fenced,
+        (false, false) => Standing::Serving,
+    }
+}
+
+/// Refusals that no waiting will change.
+fn is_final(error: ErrorCode) -> bool {
+    matches!(
+        error,
+        ErrorCode::InconsistentClusterId | ErrorCode::InvalidRegistration | ErrorCode::UnsupportedVersion
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(standing: Standing) -> Member {
+        Member { standing, ..Member::new(BrokerRegistrationRequest::default()) }
+    }
+
+    #[test]
+    fn what_is_not_granted_yet_is_asked_for_again_soon() {
+        let (interval, wanted) = (Duration::from_secs(2), Wanted::default());
+        assert_eq!(member(Standing::Fenced).pause(&wanted, interval), interval);
+        let serve = Wanted { serve: true, ..wanted };
+        assert_eq!(member(Standing::Fenced).pause(&serve, interval), WHILE_WAITING);
+        assert_eq!(member(Standing::Serving).pause(&serve, interval), interval);
+        let stop = Wanted { stop: true, ..serve };
+        assert_eq!(member(Standing::Serving).pause(&stop, interval), WHILE_WAITING);
+    }
+
+    #[test]
+    fn a_broker_is_what_the_controller_says() {
+        let answer = |is_fenced, should_shut_down| BrokerHeartbeatResponse {
+            is_fenced,
+            should_shut_down,
+            ..Default::default()
+        };
+        assert_eq!(standing(&answer(false, false)), Standing::Serving);
+        assert_eq!(standing(&answer(true, false)), Standing::Fenced);
+        assert_eq!(standing(&answer(true, true)), Standing::MayStop);
+    }
+
+    #[test]
+    fn who_wants_to_stop_and_finds_no_controller_stops_after_a_while() {
+        let mut member = member(Standing::Serving);
+        let wanted = Wanted { serve: true, stop: true, ..Wanted::default() };
+        let mut beat = |at| member.beaten(Err(PeerError("gone".into())), &wanted, Millis(at));
+        assert_eq!(beat(1_000), Standing::Serving);
+        assert_eq!(beat(5_999), Standing::Serving);
+        assert_eq!(beat(6_000), Standing::MayStop);
+    }
+}

@@ -19,6 +19,8 @@ pub mod partition;
 pub mod quota;
 pub mod replication;
 pub mod security;
+#[cfg(test)]
+mod simulation;
 pub mod storage;
 pub mod telemetry;
 

@@ -58,6 +58,8 @@ mod property_tests;
 #[cfg(test)]
 mod quorum_tests;
 #[cfg(test)]
+pub(crate) mod simulated;
+#[cfg(test)]
 mod state_tests;
 #[cfg(test)]
 mod tests;

@@ -281,7 +281,9 @@ impl Part {
         }
         let is_new = self.keep.is_empty();
         if is_new || !self.intact.is_empty() {
-            self.intact.extend(keep.difference(&self.keep));
+            // Who only led last has not caught up with anybody.
+            let joined = state.isr.iter().chain(&state.elr).filter(|id| !self.keep.contains(*id));
+            self.intact.extend(joined);
         }
         self.intact.retain(|id| keep.contains(id));
         self.keep = keep;

@@ -12,7 +12,7 @@ use super::{LogDirectory, Partition, Partitions};
 
 /// More logs than this that wait for the disk share one sync of its file system. It writes what others wrote there, too,
 /// which is worth it only where it stands for many.
-const FEW: usize = 32;
+pub(super) const FEW: usize = 32;
 
 impl Partitions {
     /// Closes everything for good: flush, producer snapshots, checkpoints, and the mark of a clean shutdown where all

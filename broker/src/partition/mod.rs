@@ -19,10 +19,12 @@ mod following;
 mod key_tests;
 mod leading;
 mod load;
+mod names;
 #[expect(clippy::module_inception, reason = "one noun a file, and the noun is the same")]
 mod partition;
 mod partitions;
 mod proposals;
+mod refusals;
 mod replicas;
 mod space;
 mod surroundings;

@@ -10,6 +10,7 @@ use ottla_log::{
     AbortedTxn, ActiveProducer, AppendError, Appended, LeaderEpoch, Log, LogConfig, LogError, Lookup, Offset,
     Origin, TimestampMs, TimestampOffset,
 };
+use ottla_wire::batch::BatchHeader;
 use ottla_wire::{Records, Uuid};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -19,6 +20,7 @@ use crate::storage::Writer;
 
 use super::commit::Committed;
 use super::leading::Role;
+use super::refusals::Refusals;
 use super::waiters::{Progress, Waiter, Waiters};
 use super::{LogDirectory, PartitionError, ProduceError, Surroundings, TopicPartition};
 
@@ -133,6 +135,7 @@ pub struct Partition {
     /// Held by whoever flushes: what one has taken along is not on disk for another before it is done.
     flushes: Mutex<()>,
     pub(super) cleaning: super::cleaning::State,
+    refusals: Mutex<Refusals>,
 }
 
 impl Partition {
@@ -172,6 +175,7 @@ impl Partition {
             flushing: AtomicBool::new(false),
             flushes: Mutex::default(),
             cleaning: super::cleaning::State::default(),
+            refusals: Mutex::default(),
         });
         partition.with_log(|log| partition.enter(log));
         partition
@@ -264,6 +268,29 @@ impl Partition {
         now: TimestampMs,
     ) -> Result<Appended, ProduceError> {
         let mut guard = self.log.write();
+        let batch = BatchHeader::parse(&records).ok().filter(|_| origin == Origin::Client);
+        let leader_epoch = self.leadership.load().epoch;
+        if let Some(batch) = &batch {
+            self.refusals.lock().check(batch, leader_epoch, now)?;
+        }
+        let outcome = self.append_in_turn(&mut guard, records, origin, acks, now);
+        if let Some(batch) = &batch {
+            let mut refusals = self.refusals.lock();
+            if outcome.is_err() || !refusals.is_empty() {
+                refusals.note(batch, &outcome, leader_epoch, now);
+            }
+        }
+        outcome
+    }
+
+    fn append_in_turn(
+        self: &Arc<Self>,
+        guard: &mut Option<Log>,
+        records: Bytes,
+        origin: Origin,
+        acks: RequiredAcks,
+        now: TimestampMs,
+    ) -> Result<Appended, ProduceError> {
         let leadership = self.leadership.load();
         if self.directory.is_offline() {
             return Err(ProduceError::Offline);

@@ -7,6 +7,7 @@ use ottla_log::{Log, LogError, Offset, Opening, TimestampMs};
 use ottla_quorum::image::{MetadataImage, PartitionImage, TopicImage, directory_id};
 use ottla_wire::{Str, Uuid};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 use tracing::{debug, error, info};
 
 use super::load::{self, Found, Noted};
@@ -27,6 +28,8 @@ pub struct Partitions {
     pub(super) checkpoints: Mutex<Vec<(Arc<LogDirectory>, Checkpoints)>>,
     doomed: Mutex<Vec<Doomed>>,
     pub(super) shortage: Shortage,
+    /// Partitions were made or recovered, whose names may not be durable.
+    pub(super) made: Notify,
 }
 
 /// A renamed log that is removed after `file.delete.delay.ms`.
@@ -114,6 +117,7 @@ impl Partitions {
             checkpoints: Mutex::new(checkpoints),
             doomed: Mutex::default(),
             shortage: Shortage::default(),
+            made: Notify::new(),
         };
         if lacking {
             partitions.shortage.note();
@@ -124,6 +128,7 @@ impl Partitions {
         for (directory, name) in &created {
             partitions.forget_older(directory, name);
         }
+        partitions.made.notify_one();
         Ok(Arc::new(partitions))
     }
 
@@ -219,6 +224,7 @@ impl Partitions {
         }
         renamed.iter().for_each(|directory| directory.sync_names());
         if created > 0 {
+            self.made.notify_one();
             info!(topic = %topic.name, partitions = created, "partitions created");
         }
     }

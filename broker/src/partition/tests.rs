@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_log::checkpoint::{CleanShutdown, LEADER_EPOCH};
+use ottla_log::checkpoint::{CleanShutdown, LEADER_EPOCH, PartitionMetadata};
 use ottla_log::disk::{Disk, StdDisk};
 use ottla_log::testing::FaultyDisk;
 use ottla_log::{Appended, LeaderEpoch, Offset, Origin};
@@ -211,6 +211,52 @@ async fn with_flush_messages_1_what_is_acknowledged_is_on_disk() {
     assert!(lost("1000").await > 0, "the power cuts of this test lose what is not flushed");
 }
 
+/// A few are synced one by one, many at once; a power cut right after takes none of their names, and without it some.
+#[test]
+fn the_names_of_new_partitions_survive_a_power_cut_once_they_are_settled() {
+    let survivors = |count: i32, settled: bool, seed: u64| {
+        let mut fixture = Fixture::new(1, &[]);
+        let made: Vec<_> = (0..count).map(|index| fixture.create(index)).collect();
+        if settled {
+            fixture.partitions.settle_names();
+        }
+        made.iter().for_each(|partition| drop(partition.close()));
+        fixture.disks[0].cut_power(seed).unwrap();
+        let topic = |index: &i32| {
+            let path = fixture.dir.path().join(format!("d0/t-{index}"));
+            PartitionMetadata::read(&StdDisk, &path)
+                .is_ok_and(|found| found.is_some_and(|metadata| metadata.topic_id == TOPIC.to_string()))
+        };
+        let kept = (0..count).filter(topic).count();
+        fixture.reload();
+        for index in 0..count {
+            append(&fixture.partitions.find("t", index).unwrap(), 1).unwrap();
+        }
+        kept
+    };
+    let many = i32::try_from(close::FEW).unwrap() + 3;
+    for seed in 0..10 {
+        assert_eq!(survivors(3, true, seed), 3, "seed {seed}");
+        assert_eq!(survivors(many, true, seed), usize::try_from(many).unwrap(), "seed {seed}");
+    }
+    assert!(
+        (0..10).map(|seed| survivors(3, false, seed)).sum::<usize>() < 30,
+        "power cuts lose what is not settled"
+    );
+}
+
+#[test]
+fn a_partition_whose_topic_was_not_durable_is_taken_for_the_images() {
+    let mut fixture = Fixture::new(1, &[]);
+    drop(fixture.create(0).close());
+    let path = fixture.dir.path().join("d0/t-0").join(PartitionMetadata::FILE);
+    std::fs::write(&path, "").unwrap();
+    fixture.reload();
+    append(&fixture.partitions.find("t", 0).unwrap(), 1).unwrap();
+    let written = PartitionMetadata::read(&StdDisk, path.parent().unwrap()).unwrap();
+    assert_eq!(written.map(|metadata| metadata.topic_id), Some(TOPIC.to_string()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn with_flush_messages_1_a_failed_fsync_acknowledges_nothing() {
     let mut fixture = Fixture::new(1, &[("log.flush.interval.messages", "1")]);
@@ -297,6 +343,26 @@ fn a_full_disk_refuses_clients_there_and_the_others_go_on() {
     fixture.disks[at].set_space_left(None);
     fixture.directories[at].file_system().look();
     append(&full, 1).unwrap();
+}
+
+/// Several batches of a producer are on their way; the disk has room again after the first was refused.
+#[test]
+fn what_follows_a_refused_batch_waits_for_it() {
+    let mut fixture = Fixture::new(1, &[]);
+    let partition = fixture.create(0);
+    let send = |sequence: i32| {
+        let mut batch = BatchBuilder::new(0).producer(7, 0, sequence);
+        batch.push(Record { timestamp: clock::now().0, value: Some(Bytes::new()), ..Record::default() });
+        let sent = partition.append(batch.build(), Origin::Client, RequiredAcks::All, clock::now());
+        sent.map(|appended| appended.base_offset).map_err(|error| error.code())
+    };
+    assert_eq!(send(0), Ok(Offset(0)));
+    fixture.disks[0].set_space_left(Some(10));
+    assert_eq!(send(1), Err(ErrorCode::KafkaStorageError));
+    fixture.disks[0].set_space_left(None);
+    assert_eq!(send(2), Err(ErrorCode::KafkaStorageError), "not out of order");
+    assert_eq!([send(1), send(2), send(3)], [Ok(Offset(1)), Ok(Offset(2)), Ok(Offset(3))]);
+    assert_eq!(send(5), Err(ErrorCode::OutOfOrderSequenceNumber));
 }
 
 #[tokio::test]

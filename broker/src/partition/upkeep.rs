@@ -35,6 +35,7 @@ impl Upkeep {
         tracker: &TaskTracker,
     ) {
         tracker.spawn(super::space::watch(Arc::clone(partitions), file_systems, stopping.clone()));
+        tracker.spawn(super::names::watch(Arc::clone(partitions), stopping.clone()));
         let periodic = |interval: Duration, delay: Duration, work: fn(&Partitions)| {
             if interval < NEVER {
                 let task = periodically(Arc::clone(partitions), interval, delay, work, stopping.clone());

@@ -30,6 +30,6 @@ mod validate;
 pub use config::{CompressionLevels, CompressionType, LogConfig};
 pub use error::{AppendError, LogError, ReadError, RecordError};
 pub use log::{
-    AbortedTxn, ActiveProducer, Appended, Flush, Log, Lookup, Opening, Origin, Slice, TimestampOffset,
+    AbortedTxn, ActiveProducer, Appended, Flush, Log, Lookup, Names, Opening, Origin, Slice, TimestampOffset,
 };
 pub use types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TimestampMs};

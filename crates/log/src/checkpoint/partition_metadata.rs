@@ -16,13 +16,16 @@ impl PartitionMetadata {
     /// Its name in the partition's directory.
     pub const FILE: &'static str = "partition.metadata";
 
-    /// What the directory says; `None` if there is no file.
+    /// What the directory says; `None` if there is no file, or nothing in it: a power cut came before it was durable.
     ///
     /// # Errors
     /// When the file cannot be read or is malformed.
     pub fn read(disk: &dyn Disk, partition_dir: &Path) -> Result<Option<Self>, LogError> {
         let path = partition_dir.join(Self::FILE);
         let Some(text) = super::read_text(disk, &path)? else { return Ok(None) };
+        if text.is_empty() {
+            return Ok(None);
+        }
         Self::parse(&text).map(Some).map_err(|reason| corrupt(&path, reason))
     }
 
@@ -36,8 +39,8 @@ impl PartitionMetadata {
         Ok(Self { topic_id: id.to_owned() })
     }
 
-    /// Replaces the file. It is durable after the first flush of the log, so that a log of which anything is durable has
-    /// it; after a power cut before that it may be missing or damaged.
+    /// Replaces the file. It is durable after [`Names::sync`](crate::Names::sync) or the first flush of the log, so that a log
+    /// of which anything is flushed has it; after a power cut before that it may be missing or empty.
     ///
     /// # Errors
     /// When it cannot be written.

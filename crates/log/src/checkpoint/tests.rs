@@ -90,7 +90,9 @@ fn partition_metadata_round_trips() {
     let metadata = PartitionMetadata { topic_id: "nDsUiWNBTjSxSAuoUPvWQw".into() };
     metadata.write(&StdDisk, dir.path()).unwrap();
     assert_eq!(PartitionMetadata::read(&StdDisk, dir.path()).unwrap(), Some(metadata));
-    for text in ["", "version: 1\ntopic_id: x\n", "version: 0\n", "version: 0\ntopic_id:\n"] {
+    std::fs::write(dir.path().join(PartitionMetadata::FILE), "").unwrap();
+    assert_eq!(PartitionMetadata::read(&StdDisk, dir.path()).unwrap(), None, "as a power cut may leave it");
+    for text in ["version: 1\ntopic_id: x\n", "version: 0\n", "version: 0\ntopic_id:\n"] {
         std::fs::write(dir.path().join(PartitionMetadata::FILE), text).unwrap();
         assert!(PartitionMetadata::read(&StdDisk, dir.path()).is_err(), "{text:?}");
     }

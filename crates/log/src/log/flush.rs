@@ -15,11 +15,33 @@ use std::sync::Arc;
 pub struct Flush {
     files: Vec<DirtyFile>,
     snapshots: Vec<PathBuf>,
-    names: bool,
+    names: Option<Names>,
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     up_to: Offset,
     truncations: u64,
+}
+
+/// The names that a log is found by: its directory's, those of the first files in it, and `partition.metadata`.
+#[derive(Debug)]
+pub struct Names {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+}
+
+impl Names {
+    /// Makes them durable; needs no lock on the log.
+    ///
+    /// # Errors
+    /// Those of fsync.
+    pub fn sync(&self) -> Result<(), LogError> {
+        sync_if_there(&*self.disk, &self.dir.join(PartitionMetadata::FILE))?;
+        sync_dir(&*self.disk, &self.dir)?;
+        match self.dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            Some(parent) => sync_dir(&*self.disk, parent),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Flush {
@@ -32,26 +54,12 @@ impl Flush {
             file.sync().map_err(|e| LogError::io("sync", path, e))?;
         }
         // A snapshot may have been deleted with its segment meanwhile.
-        self.snapshots.iter().try_for_each(|path| self.sync_if_there(path))?;
-        if self.names {
-            self.sync_if_there(&self.dir.join(PartitionMetadata::FILE))?;
+        self.snapshots.iter().try_for_each(|path| sync_if_there(&*self.disk, path))?;
+        match &self.names {
+            Some(names) => names.sync(),
+            None if self.snapshots.is_empty() => Ok(()),
+            None => sync_dir(&*self.disk, &self.dir),
         }
-        if self.names || !self.snapshots.is_empty() {
-            self.sync_dir(&self.dir)?;
-        }
-        match self.dir.parent().filter(|parent| self.names && !parent.as_os_str().is_empty()) {
-            Some(parent) => self.sync_dir(parent),
-            None => Ok(()),
-        }
-    }
-
-    fn sync_if_there(&self, path: &Path) -> Result<(), LogError> {
-        let Ok(file) = self.disk.open(path, OpenMode::Read) else { return Ok(()) };
-        file.sync().map_err(|e| LogError::io("sync", path, e))
-    }
-
-    fn sync_dir(&self, dir: &Path) -> Result<(), LogError> {
-        self.disk.sync_dir(dir).map_err(|e| LogError::io("sync", dir, e))
     }
 
     /// Offset up to which the log is durable once this has run.
@@ -61,7 +69,27 @@ impl Flush {
     }
 }
 
+fn sync_if_there(disk: &dyn Disk, path: &Path) -> Result<(), LogError> {
+    let Ok(file) = disk.open(path, OpenMode::Read) else { return Ok(()) };
+    file.sync().map_err(|e| LogError::io("sync", path, e))
+}
+
+fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
+    disk.sync_dir(dir).map_err(|e| LogError::io("sync", dir, e))
+}
+
 impl Log {
+    /// What finds the log after a power cut, where that may not be durable yet. The first flush sees to it, too.
+    #[must_use]
+    pub fn unsynced_names(&self) -> Option<Names> {
+        (!self.names_synced).then(|| Names { disk: Arc::clone(&self.disk), dir: self.dir.clone() })
+    }
+
+    /// Notes that what [`Log::unsynced_names`] gave is durable, by itself or because the whole file system was synced after.
+    pub fn names_are_synced(&mut self) {
+        self.names_synced = true;
+    }
+
     /// Whether `flush.messages` or `flush.ms` ask for a flush, or a finished segment is not durable yet.
     #[must_use]
     pub fn should_flush(&self, now: TimestampMs) -> bool {
@@ -109,7 +137,7 @@ impl Log {
         Ok(Flush {
             files,
             snapshots: self.snapshots.take_unsynced(),
-            names: !self.names_synced,
+            names: self.unsynced_names(),
             disk: self.disk.clone(),
             dir: self.dir.clone(),
             up_to: self.end,
@@ -132,7 +160,7 @@ impl Log {
             self.poisoned.get_or_insert(error.to_string());
             return result;
         }
-        self.names_synced |= flush.names;
+        self.names_synced |= flush.names.is_some();
         if flush.truncations == self.truncations {
             self.recovery_point = self.recovery_point.max(flush.up_to);
             self.last_flush = now;

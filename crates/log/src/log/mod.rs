@@ -23,7 +23,7 @@ mod tests;
 #[cfg(test)]
 mod world;
 
-pub use flush::Flush;
+pub use flush::{Flush, Names};
 pub(crate) use swap::swap;
 
 use crate::config::LogConfig;
@@ -154,7 +154,7 @@ pub struct Log {
     recovery_point: Offset,
     last_flush: TimestampMs,
     /// Whether the directory's name, those of the first files in it and `partition.metadata` are durable. Nothing that
-    /// is not flushed needs them to be, so that the first flush sees to it.
+    /// is not flushed needs them to be; the first flush sees to it at the latest.
     names_synced: bool,
     /// Counts truncations, so that a flush under way does not claim what was cut meanwhile.
     truncations: u64,

@@ -42,6 +42,8 @@ pub(super) struct Controller {
     active_epoch: i32,
     waiting: VecDeque<Waiting>,
     pub(super) now: Now,
+    /// Milliseconds that do not count for the quorum, see [`Controller::stood_still`].
+    still: i64,
 }
 
 impl Controller {
@@ -53,7 +55,7 @@ impl Controller {
         let upkeep = Upkeep::new(&settings.config.elections, now.monotonic);
         let waiting = VecDeque::new();
         let mut controller =
-            Self { quorum, settings, brokers, permits, upkeep, active_epoch: -1, waiting, now };
+            Self { quorum, settings, brokers, permits, upkeep, active_epoch: -1, waiting, now, still: 0 };
         controller.activate_if_elected()?;
         Ok(controller)
     }
@@ -126,13 +128,24 @@ impl Controller {
     /// Something came from another node.
     pub(super) fn receive(&mut self, inbound: Inbound, now: Now) -> Result<(), QuorumError> {
         self.now = now;
-        self.quorum.receive(inbound, now)?;
+        self.quorum.receive(inbound, self.quorum_time(now))?;
         self.activate_if_elected()
+    }
+
+    /// The owner could not look for so many milliseconds: the disk was waited for, or the system did not let it run. Nobody
+    /// could be heard, so that no deadline of the quorum comes nearer by it: a leader does not take the others for
+    /// silent, a follower not the leader, and an election is not over before the votes could be counted.
+    pub(super) fn stood_still(&mut self, ms: i64) {
+        self.still = self.still.saturating_add(ms);
+    }
+
+    fn quorum_time(&self, now: Now) -> Now {
+        Now { monotonic: now.monotonic - self.still, ..now }
     }
 
     /// When [`Controller::turn`] has something to do by itself, in monotonic ms.
     pub(super) fn next_deadline(&self) -> i64 {
-        let quorum = self.quorum.next_deadline();
+        let quorum = self.quorum.next_deadline().saturating_add(self.still);
         if self.is_active() { quorum.min(self.upkeep.next_due(&self.brokers)) } else { quorum }
     }
 
@@ -140,8 +153,9 @@ impl Controller {
     /// to be run before: what has arrived counts before anybody is found to be silent.
     pub(super) fn turn(&mut self, now: Now) -> Result<(), QuorumError> {
         self.now = now;
-        if now.monotonic >= self.quorum.next_deadline() {
-            self.quorum.tick(now)?;
+        let quorum_time = self.quorum_time(now);
+        if quorum_time.monotonic >= self.quorum.next_deadline() {
+            self.quorum.tick(quorum_time)?;
         }
         self.activate_if_elected()?;
         self.run_upkeep()?;
@@ -152,7 +166,7 @@ impl Controller {
     /// Gives the leadership up; what is to be sent then comes out of [`Controller::take_outbound`].
     pub(super) fn resign(&mut self, now: Now) -> Result<(), QuorumError> {
         self.now = now;
-        self.quorum.resign(now)
+        self.quorum.resign(self.quorum_time(now))
     }
 
     /// What is to be sent to other nodes.

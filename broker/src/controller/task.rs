@@ -22,6 +22,10 @@ use crate::clock;
 const MAX_BATCH: usize = 128;
 /// Time between looks at snapshots and retention.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
+/// What takes longer than this, in milliseconds, has kept the thread from looking.
+const STILL_MS: i64 = 100;
+/// What takes longer is told.
+const SLOW_MS: i64 = 1000;
 /// How long a leader that stops waits for the others to have heard of it.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -117,7 +121,12 @@ impl<N: Ways> Task<N> {
     /// Runs until it is told to stop, nobody is left to ask, or the log fails.
     pub(super) fn run(mut self, messages: &Receiver<Message>) {
         loop {
-            let asked = match messages.recv_timeout(self.patience()) {
+            let (patience, waits_from) = (self.patience(), clock::monotonic());
+            let received = messages.recv_timeout(patience);
+            let patience = i64::try_from(patience.as_millis()).unwrap_or(i64::MAX);
+            let late = clock::monotonic().since(waits_from).saturating_sub(patience);
+            self.stood_still(late, "was not let run");
+            let asked = match received {
                 Ok(first) => self.step(Some(first), messages),
                 Err(RecvTimeoutError::Timeout) => self.step(None, messages),
                 Err(RecvTimeoutError::Disconnected) => {
@@ -146,9 +155,9 @@ impl<N: Ways> Task<N> {
         messages: &Receiver<Message>,
     ) -> Result<Option<Stop>, QuorumError> {
         let asked = first.map_or(Ok(None), |first| self.take(first, messages))?;
-        self.controller.turn(now())?;
+        self.timed(|task| task.controller.turn(now()))?;
         self.publish();
-        self.keep_house();
+        self.timed(Self::keep_house);
         Ok(asked)
     }
 
@@ -168,7 +177,7 @@ impl<N: Ways> Task<N> {
                 Message::Asked(request, caller) => self.ask(request, caller)?,
                 Message::Answered(inbound) => {
                     self.network.answered();
-                    self.controller.receive(inbound, now())?;
+                    self.timed(|task| task.controller.receive(inbound, now()))?;
                 }
                 Message::Stop(done) => return Ok(Some(done)),
             }
@@ -190,7 +199,24 @@ impl<N: Ways> Task<N> {
         let token = Token(self.next_token);
         self.next_token += 1;
         self.callers.insert(token, caller);
-        self.controller.receive(Inbound::Request { token, request }, now())
+        self.timed(|task| task.controller.receive(Inbound::Request { token, request }, now()))
+    }
+
+    /// Does something that may wait for the disk.
+    fn timed<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        let began = clock::monotonic();
+        let result = work(self);
+        self.stood_still(clock::monotonic().since(began), "waited for the disk");
+        result
+    }
+
+    fn stood_still(&mut self, ms: i64, why: &str) {
+        if ms >= STILL_MS {
+            self.controller.stood_still(ms);
+        }
+        if ms >= SLOW_MS {
+            tracing::warn!(ms, "the controller's thread {why}");
+        }
     }
 
     /// Lets everybody know: the image first, so that who was answered finds in it what was done.

@@ -285,6 +285,8 @@ pub struct Quorum {
     history: VoterHistory,
     snapshots: BTreeSet<SnapshotId>,
     bytes_since_snapshot: u64,
+    /// What the leader sends has not been appended lately: told once.
+    refuses: bool,
     last_snapshot_ms: i64,
     bootstrap: Bootstrap,
     /// The last epoch in which this node has begun to decide.

@@ -124,6 +124,7 @@ impl Quorum {
             raft,
             snapshots: loaded.snapshots,
             bytes_since_snapshot: loaded.bytes_after_snapshot,
+            refuses: false,
             committed: loaded.base,
             tip: Some(loaded.replay),
             undecided: VecDeque::new(),

@@ -34,6 +34,9 @@ impl Quorum {
         let done = match self.log.append_as_follower(records.clone(), TimestampMs(now)) {
             Ok(Some(appended)) => {
                 self.bytes_since_snapshot = self.bytes_since_snapshot.saturating_add(appended.size as u64);
+                if std::mem::take(&mut self.refuses) {
+                    tracing::info!("what the leader of the metadata log sends is appended again");
+                }
                 Event::LogChanged { high_watermark }
             }
             Ok(None) => Event::Refused,
@@ -42,7 +45,9 @@ impl Quorum {
                 return Err(cause.into());
             }
             Err(error) => {
-                tracing::warn!(%error, "what the leader of the metadata log sent is not appended");
+                if !std::mem::replace(&mut self.refuses, true) {
+                    tracing::warn!(%error, "what the leader of the metadata log sends is not appended: tried again and again");
+                }
                 Event::Refused
             }
         };

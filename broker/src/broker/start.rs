@@ -320,7 +320,7 @@ fn assemble(
         channel,
         lifecycle,
         replication,
-        departed: Departed::default(),
+        departed: Departed::at_start(&image, Instant::now()),
         partitions,
         cleaner,
         memory: memory(&now),

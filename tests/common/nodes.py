@@ -134,8 +134,9 @@ class Node:
         self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
+        """Where the disk is slow the system takes its time."""
         self.process.kill()
-        self._ended(10)
+        self._ended(60)
 
     def _ended(self, seconds: float) -> int:
         try:

@@ -16,6 +16,9 @@ use crate::client::Complaints;
 use crate::judge::Deliveries;
 use crate::record;
 
+/// A consumer that is given nothing for so long is given up.
+const STUCK: Duration = Duration::from_secs(30);
+
 /// One group at work.
 pub(super) struct Group {
     deliveries: Arc<Mutex<Deliveries>>,
@@ -29,7 +32,8 @@ impl Group {
         let threads = (0..load.options.consumers)
             .map(|consumer| {
                 let client = client(load, &name, consumer)?;
-                let member = Member { load: Arc::clone(load), deliveries: Arc::clone(&deliveries), client };
+                let (load, deliveries) = (Arc::clone(load), Arc::clone(&deliveries));
+                let member = Member { load, deliveries, group: name.clone(), consumer, client };
                 Ok(std::thread::Builder::new()
                     .name(format!("{name}-{consumer}"))
                     .spawn(move || member.run())?)
@@ -81,20 +85,45 @@ fn client(load: &Arc<Load>, group: &str, consumer: u32) -> anyhow::Result<BaseCo
 struct Member {
     load: Arc<Load>,
     deliveries: Arc<Mutex<Deliveries>>,
+    group: String,
+    consumer: u32,
     client: BaseConsumer<Complaints>,
 }
 
 impl Member {
-    fn run(self) {
+    fn run(mut self) {
         if let Err(error) = self.client.subscribe(&[&self.load.topic]) {
             return eprintln!("subscribe: {error}");
         }
+        let mut given = Instant::now();
         while self.load.consuming.load(Ordering::Relaxed) {
             // Errors are brokers that are away: the client's own complaints say so.
             if let Some(Ok(message)) = self.client.poll(Duration::from_millis(100)) {
                 self.given(&message);
+                given = Instant::now();
+            } else if given.elapsed() > STUCK {
+                given = Instant::now();
+                if let Err(error) = self.begin_anew() {
+                    eprintln!("{}-{}: {error:#}", self.group, self.consumer);
+                }
             }
         }
+        // What is locked up does not come to an end, and the process is about to.
+        if given.elapsed() > STUCK / 2 {
+            std::mem::forget(self.client);
+        }
+    }
+
+    /// Goes on with another client. librdkafka may lock itself up while it forgets a broker (issue 5476 there): then it sends
+    /// nothing any more, and cannot be closed.
+    fn begin_anew(&mut self) -> anyhow::Result<()> {
+        eprintln!("{}-{}: nothing for {STUCK:?}, another client goes on", self.group, self.consumer);
+        let client = client(&self.load, &self.group, self.consumer)?;
+        client.subscribe(&[&self.load.topic])?;
+        // It leaves the group, if it can.
+        let given_up = std::mem::replace(&mut self.client, client);
+        std::thread::spawn(move || drop(given_up));
+        Ok(())
     }
 
     fn given(&self, message: &BorrowedMessage<'_>) {

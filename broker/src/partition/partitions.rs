@@ -7,10 +7,10 @@ use ottla_log::{Log, LogError, Offset, Opening, TimestampMs};
 use ottla_quorum::image::{MetadataImage, PartitionImage, TopicImage, directory_id};
 use ottla_wire::{Str, Uuid};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
 use tracing::{debug, error, info};
 
 use super::load::{self, Found, Noted};
+use super::names::Made;
 use super::partition::{Leadership, Throttled};
 use super::space::Shortage;
 use super::{Checkpoints, LogDirectory, Partition, Surroundings, TopicPartition};
@@ -28,8 +28,8 @@ pub struct Partitions {
     pub(super) checkpoints: Mutex<Vec<(Arc<LogDirectory>, Checkpoints)>>,
     doomed: Mutex<Vec<Doomed>>,
     pub(super) shortage: Shortage,
-    /// Partitions were made or recovered, whose names may not be durable.
-    pub(super) made: Notify,
+    /// Whose names may not be durable.
+    pub(super) made: Made,
 }
 
 /// A renamed log that is removed after `file.delete.delay.ms`.
@@ -117,7 +117,7 @@ impl Partitions {
             checkpoints: Mutex::new(checkpoints),
             doomed: Mutex::default(),
             shortage: Shortage::default(),
-            made: Notify::new(),
+            made: Made::default(),
         };
         if lacking {
             partitions.shortage.note();
@@ -128,7 +128,6 @@ impl Partitions {
         for (directory, name) in &created {
             partitions.forget_older(directory, name);
         }
-        partitions.made.notify_one();
         Ok(Arc::new(partitions))
     }
 
@@ -224,7 +223,6 @@ impl Partitions {
         }
         renamed.iter().for_each(|directory| directory.sync_names());
         if created > 0 {
-            self.made.notify_one();
             info!(topic = %topic.name, partitions = created, "partitions created");
         }
     }
@@ -252,6 +250,7 @@ impl Partitions {
                 let start = Offset::ZERO;
                 let partition =
                     Partition::new(name, topic_id, directory, surroundings, log, leadership, start);
+                self.made.note(Arc::clone(&partition));
                 self.insert(partition);
                 true
             }

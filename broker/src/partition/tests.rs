@@ -211,9 +211,9 @@ async fn with_flush_messages_1_what_is_acknowledged_is_on_disk() {
     assert!(lost("1000").await > 0, "the power cuts of this test lose what is not flushed");
 }
 
-/// A few are synced one by one, many at once; a power cut right after takes none of their names, and without it some.
+/// A power cut right after takes none of their names; many are left to the kernel, and what is empty is made anew.
 #[test]
-fn the_names_of_new_partitions_survive_a_power_cut_once_they_are_settled() {
+fn the_names_of_few_new_partitions_survive_a_power_cut_once_they_are_settled() {
     let survivors = |count: i32, settled: bool, seed: u64| {
         let mut fixture = Fixture::new(1, &[]);
         let made: Vec<_> = (0..count).map(|index| fixture.create(index)).collect();
@@ -222,12 +222,12 @@ fn the_names_of_new_partitions_survive_a_power_cut_once_they_are_settled() {
         }
         made.iter().for_each(|partition| drop(partition.close()));
         fixture.disks[0].cut_power(seed).unwrap();
-        let topic = |index: &i32| {
+        let is_kept = |index: &i32| {
             let path = fixture.dir.path().join(format!("d0/t-{index}"));
-            PartitionMetadata::read(&StdDisk, &path)
-                .is_ok_and(|found| found.is_some_and(|metadata| metadata.topic_id == TOPIC.to_string()))
+            let metadata = PartitionMetadata::read(&StdDisk, &path).ok().flatten();
+            metadata.is_some_and(|metadata| metadata.topic_id == TOPIC.to_string())
         };
-        let kept = (0..count).filter(topic).count();
+        let kept = (0..count).filter(is_kept).count();
         fixture.reload();
         for index in 0..count {
             append(&fixture.partitions.find("t", index).unwrap(), 1).unwrap();
@@ -237,7 +237,7 @@ fn the_names_of_new_partitions_survive_a_power_cut_once_they_are_settled() {
     let many = i32::try_from(close::FEW).unwrap() + 3;
     for seed in 0..10 {
         assert_eq!(survivors(3, true, seed), 3, "seed {seed}");
-        assert_eq!(survivors(many, true, seed), usize::try_from(many).unwrap(), "seed {seed}");
+        survivors(many, true, seed);
     }
     assert!(
         (0..10).map(|seed| survivors(3, false, seed)).sum::<usize>() < 30,

@@ -85,7 +85,7 @@ impl Log {
         (!self.names_synced).then(|| Names { disk: Arc::clone(&self.disk), dir: self.dir.clone() })
     }
 
-    /// Notes that what [`Log::unsynced_names`] gave is durable, by itself or because the whole file system was synced after.
+    /// Notes that what [`Log::unsynced_names`] gave is durable.
     pub fn names_are_synced(&mut self) {
         self.names_synced = true;
     }

@@ -5,11 +5,11 @@ use ottla_wire::messages::create_partitions_request::CreatePartitionsTopic;
 use ottla_wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use ottla_wire::messages::metadata_request::MetadataRequestTopic;
 use ottla_wire::messages::{
-    CreatePartitionsRequest, CreateTopicsRequest, DescribeQuorumRequest, ElectLeadersRequest,
-    IncrementalAlterConfigsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
+    ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DescribeQuorumRequest,
+    ElectLeadersRequest, IncrementalAlterConfigsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
     UnregisterBrokerRequest, create_topics_request, describe_quorum_request,
 };
-use ottla_wire::{ErrorCode, Str};
+use ottla_wire::{ApiKey, ErrorCode, Str};
 
 use crate::common::pair::Pair;
 use crate::common::{Client, PATIENCE};
@@ -60,6 +60,27 @@ async fn what_the_controller_decides_may_be_asked_of_any_broker() {
     let partition = &quorum.topics[0].partitions[0];
     let observers: Vec<i32> = partition.observers.iter().map(|replica| replica.replica_id).collect();
     assert_eq!((partition.error_code, partition.leader_id, observers), (0, 1, vec![2]));
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_knows_what_the_controller_serves() {
+    let pair = Pair::start().await;
+    let served = pair.broker.broker().channel.served().expect("it was registered there");
+    let has = |api: ApiKey| served.contains_key(&api.code());
+    assert!(has(ApiKey::CreateTopics) && has(ApiKey::BrokerHeartbeat) && !has(ApiKey::Produce));
+    assert_eq!(pair.controller.broker().channel.served(), None, "it decides itself");
+    let mut offered = Vec::new();
+    for node in [&pair.controller, &pair.broker] {
+        let mut client = Client::connect(node.address("PLAINTEXT").unwrap()).await;
+        let request = ApiVersionsRequest {
+            client_software_name: "test".into(),
+            client_software_version: "1".into(),
+            ..Default::default()
+        };
+        offered.push(client.call(&request, 4).await.api_keys);
+    }
+    assert_eq!(offered[0], offered[1], "the controller is of the same release");
     pair.stop().await;
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Part {
     /// Those of them that have kept what they had.
     intact: BTreeSet<i32>,
     pub(super) is_void: bool,
+    /// Who led last, while nobody is in sync.
+    led_last: BTreeSet<i32>,
     /// Up to where each node's log was compared.
     compared: BTreeMap<i32, i64>,
     /// The last epoch whose leader was looked at.
@@ -76,6 +78,9 @@ pub(super) struct Books {
     /// What each group has committed for partition 0 of `t`, as it was told.
     pub(super) groups: BTreeMap<Str, i64>,
     pub(super) plan: Option<Plan>,
+    /// Who lost what it had, and under which broker epoch it was registered then. Until it registers again, whoever takes it
+    /// in has not heard of that.
+    lost: BTreeMap<i32, i64>,
 }
 
 fn digest(batch: &[u8]) -> u64 {
@@ -159,7 +164,11 @@ impl Books {
                         format!("{id:?} is under its minimum while only {} is away", plan.node)
                     })?;
                 }
-                self.parts.entry(id).or_default().keep(state);
+                let has_lost = |node: i32| {
+                    let registered = image.cluster.brokers.get(&node).map(|broker| broker.epoch);
+                    registered.is_some() && registered == self.lost.get(&node).copied()
+                };
+                self.parts.entry(id).or_default().keep(state, has_lost);
             }
         }
         self.truth = image;
@@ -186,10 +195,11 @@ impl Books {
 
     /// The node has lost what it had: its disk, or what was not synced.
     pub(super) fn lost(&mut self, node: i32, disk: bool) {
-        for part in self.parts.values_mut() {
-            if disk || !self.durable {
-                part.intact.remove(&node);
+        if disk || !self.durable {
+            if let Some(broker) = self.truth.cluster.brokers.get(&node) {
+                self.lost.insert(node, broker.epoch);
             }
+            self.parts.values_mut().for_each(|part| drop(part.intact.remove(&node)));
         }
         self.count_voids();
     }
@@ -270,23 +280,27 @@ fn batches(partition: &Partition, from: i64, to: i64) -> Vec<(i64, Batch)> {
 }
 
 impl Part {
-    fn keep(&mut self, state: &PartitionImage) {
+    fn keep(&mut self, state: &PartitionImage, has_lost: impl Fn(i32) -> bool) {
         let mut keep: BTreeSet<i32> = state.isr.iter().chain(&state.elr).copied().collect();
         if keep.is_empty() {
-            // All of them came back without having been stopped: the last leader is as good as any (KIP-966).
             keep.extend(&state.last_known_elr);
         }
         if keep == self.keep {
+            self.led_last = state.last_known_elr.iter().copied().collect();
             return;
         }
         let is_new = self.keep.is_empty();
         if is_new || !self.intact.is_empty() {
-            // Who only led last has not caught up with anybody.
-            let joined = state.isr.iter().chain(&state.elr).filter(|id| !self.keep.contains(*id));
+            // Who only led last has not caught up with anybody: it leads again because all others that were eligible came
+            // back without having been stopped (KIP-966).
+            let caught_up =
+                |id: &i32| !self.keep.contains(id) && !self.led_last.contains(id) && !has_lost(*id);
+            let joined: Vec<i32> = state.isr.iter().chain(&state.elr).copied().filter(caught_up).collect();
             self.intact.extend(joined);
         }
         self.intact.retain(|id| keep.contains(id));
         self.keep = keep;
+        self.led_last = state.last_known_elr.iter().copied().collect();
     }
 
     /// Compares a stretch of a log with what is known; returns where it ends. With `committed`, what is beyond is known from now

@@ -132,7 +132,6 @@ fn run(seed: u64, broken: Broken) -> Result<Counters, String> {
 }
 
 #[test]
-#[ignore = "not every world comes out as it has to yet, see docs/architecture.md"]
 fn a_cluster_loses_nothing_and_comes_together_again() {
     if std::env::var("OTTLA_SIMULATION_LOG").is_ok() {
         drop(tracing_subscriber::fmt().with_writer(std::io::stdout).without_time().try_init());

@@ -43,7 +43,19 @@ def until_whole(cluster, topic, seconds=60):
 
 
 def produce(cluster, topic, lines):
-    kube.inside(servers(cluster), "-P", "-t", topic, "-X", "acks=all", "-X", "message.timeout.ms=60000", stdin=lines)
+    """kcat ends as soon as it has found every address refused once, other clients try again: the machines' rules for a Service follow a new
+    pod by a second or two. What was acknowledged before it gave up may be there twice."""
+
+    def produced():
+        try:
+            kube.inside(servers(cluster), "-P", "-t", topic, "-X", "acks=all", "-X", "message.timeout.ms=60000", stdin=lines)
+        except kube.Refused as refused:
+            if "brokers are down" not in str(refused):
+                raise
+            return False
+        return True
+
+    kube.until(f"{topic} written to", produced, 15)
 
 
 def consume(cluster, topic):

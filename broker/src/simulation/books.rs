@@ -199,7 +199,9 @@ impl Books {
             if let Some(broker) = self.truth.cluster.brokers.get(&node) {
                 self.lost.insert(node, broker.epoch);
             }
-            self.parts.values_mut().for_each(|part| drop(part.intact.remove(&node)));
+            for part in self.parts.values_mut() {
+                part.intact.remove(&node);
+            }
         }
         self.count_voids();
     }

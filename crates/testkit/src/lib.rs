@@ -2,7 +2,7 @@
 //! delays, doubles and reorders, clocks that disagree, and seeds.
 //!
 //! A world is one thread, one [`Rng`], and the shipped code of whatever it is a world of. The same seed is the same
-//! world, on every machine: nothing here asks the system for time or chance, except [`seeds::fresh`].
+//! world, on every machine: nothing here asks the system for time or chance.
 
 mod clock;
 pub mod disk;

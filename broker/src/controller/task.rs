@@ -106,13 +106,13 @@ pub(super) struct Task<N> {
     callers: HashMap<Token, oneshot::Sender<QuorumResponse>>,
     next_token: u64,
     /// When it was last looked after what is too old, in monotonic ms.
-    cleaned: i64,
+    cleaned: Instant,
 }
 
 impl<N: Ways> Task<N> {
     /// Publishes the first image and sends the first messages.
     pub(super) fn begin(controller: Controller, publisher: Publisher, network: N) -> Self {
-        let (callers, cleaned) = (HashMap::new(), clock::monotonic_ms());
+        let (callers, cleaned) = (HashMap::new(), Instant::now());
         let mut task = Self { controller, publisher, network, callers, next_token: 0, cleaned };
         task.publish();
         task
@@ -265,12 +265,10 @@ impl<N: Ways> Task<N> {
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "metadata snapshot failed"),
         }
-        if u128::from(clock::monotonic_ms().saturating_sub(self.cleaned).unsigned_abs())
-            < HOUSEKEEPING.as_millis()
-        {
+        if self.cleaned.elapsed() < HOUSEKEEPING {
             return;
         }
-        self.cleaned = clock::monotonic_ms();
+        self.cleaned = Instant::now();
         match quorum.clean(now) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "old metadata snapshots removed"),

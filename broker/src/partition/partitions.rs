@@ -16,6 +16,7 @@ use super::space::Shortage;
 use super::{Checkpoints, LogDirectory, Partition, Surroundings, TopicPartition};
 use crate::config::{BrokerLayers, Config, TopicConfig};
 use crate::controller::Placement;
+use crate::node::current_config;
 use crate::quota::ReplicationQuotas;
 
 /// The partitions hosted here. [`Partitions::apply`] is the only writer.
@@ -65,7 +66,7 @@ impl Partitions {
         now: TimestampMs,
     ) -> Result<Arc<Self>, LogError> {
         let max_lag_ms = i64::try_from(config.replication.max_lag.as_millis()).unwrap_or(i64::MAX);
-        let quotas = ReplicationQuotas::new(&current(&config, image).replication);
+        let quotas = ReplicationQuotas::new(&config.replication);
         let surroundings = Surroundings::new(config.node_id, max_lag_ms, Arc::clone(&image.cluster))
             .with_replication_quotas(quotas);
         Self::load_in(Arc::new(surroundings), config, directories, image, now)
@@ -82,6 +83,8 @@ impl Partitions {
         image: &MetadataImage,
         now: TimestampMs,
     ) -> Result<Arc<Self>, LogError> {
+        let now_configured = current_config(&config, image);
+        surroundings.quotas.limit(&now_configured.replication);
         let mut found: Vec<Found> = Vec::new();
         for directory in directories.iter().filter(|directory| !directory.is_offline()) {
             match Found::look(directory) {
@@ -93,15 +96,14 @@ impl Partitions {
         let created = |job: &&Job| job.noted.is_none();
         let created: Vec<_> =
             jobs.iter().filter(created).map(|job| (Arc::clone(&job.directory), job.name.clone())).collect();
-        let threads = usize::try_from(current(&config, image).log.recovery_threads).unwrap_or(1).max(1)
-            * directories.len();
+        let per_directory = usize::try_from(now_configured.log.recovery_threads).unwrap_or(1).max(1);
         // First: a partition of a new topic is made where that of an older one of the same name may be.
         for found in &mut found {
             found.set_strays_aside();
         }
         let mut opened = Vec::new();
         let mut lacking = false;
-        for outcome in open_all(jobs, threads, now) {
+        for outcome in open_all(jobs, per_directory * directories.len(), now) {
             match outcome {
                 Opened::Log(partition) => opened.push(partition),
                 Opened::NoSpaceForNew => lacking = true,
@@ -391,12 +393,6 @@ impl Partitions {
     }
 }
 
-/// The configuration as it was last changed.
-fn current(config: &Config, image: &MetadataImage) -> Config {
-    let now = config.with_dynamic(&*image.configs.default_broker(), &*image.configs.broker(config.node_id));
-    now.unwrap_or_else(|_| config.clone())
-}
-
 fn topic_config(config: &Config, image: &MetadataImage, topic: &str) -> TopicConfig {
     let (broker, cluster) = (image.configs.broker(config.node_id), image.configs.default_broker());
     let layers = BrokerLayers { broker: &*broker, cluster: &*cluster, fixed: &config.settings };
@@ -404,8 +400,7 @@ fn topic_config(config: &Config, image: &MetadataImage, topic: &str) -> TopicCon
 }
 
 fn leadership(config: &Config, (index, state): (i32, &PartitionImage), topic: &TopicConfig) -> Leadership {
-    let own = format!("{index}:{}", config.node_id);
-    let named = |replicas: &[String]| replicas.iter().any(|replica| replica == "*" || *replica == own);
+    let named = |replicas: &[String]| replicas.iter().any(|replica| names(replica, index, config.node_id));
     Leadership {
         leader: state.leader,
         here: state.leader == config.node_id,
@@ -420,6 +415,12 @@ fn leadership(config: &Config, (index, state): (i32, &PartitionImage), topic: &T
             following: named(&topic.follower_throttled_replicas),
         },
     }
+}
+
+/// Whether an entry of `*.replication.throttled.replicas` (`*` or `partition:broker`) is about this replica.
+fn names(entry: &str, partition: i32, broker: i32) -> bool {
+    let is = |text: &str, number: i32| text.parse() == Ok(number);
+    entry == "*" || entry.split_once(':').is_some_and(|(of, on)| is(of, partition) && is(on, broker))
 }
 
 /// Whether a replica is assigned to one particular directory.

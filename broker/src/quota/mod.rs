@@ -1,6 +1,7 @@
 //! Quotas per user and client id (KIP-13, KIP-55, KIP-124, KIP-219, KIP-599), per address (KIP-612) and of replication
-//! (KIP-73): limits as the metadata image says, rates as Kafka measures them. Who goes beyond is answered, and its connection is not read for
-//! the throttle time.
+//! (KIP-73): limits as the metadata image says, rates as Kafka measures them. A client that goes beyond is answered, and
+//! its connection is not read for the throttle time; a replica that goes beyond does not fetch, or is sent nothing, until
+//! the rate is below the limit again.
 
 mod addresses;
 mod limits;

@@ -145,13 +145,16 @@ pub struct Fetcher {
     partitions: BTreeMap<FollowedKey, Progress>,
     session: Session,
     resting_until: Millis,
+    /// Whether any partition is held.
+    holds: bool,
 }
 
 impl Fetcher {
     /// Without partitions.
     pub fn new(settings: FetchSettings) -> Self {
         let (partitions, session) = (BTreeMap::new(), Session::default());
-        Self { settings, broker_epoch: -1, partitions, session, resting_until: Millis::default() }
+        let resting_until = Millis::default();
+        Self { settings, broker_epoch: -1, partitions, session, resting_until, holds: false }
     }
 
     /// The epoch under which this broker is registered.
@@ -182,8 +185,17 @@ impl Fetcher {
 
     /// Leaves out those partitions for now, unless they are in sync: their quota is used up (KIP-73).
     pub fn hold(&mut self, throttled: impl Fn(&TopicPartition) -> bool) {
+        self.holds = false;
         for progress in self.partitions.values_mut() {
             progress.held = !progress.is_in_sync() && throttled(&progress.followed.name);
+            self.holds |= progress.held;
+        }
+    }
+
+    /// The quota is not used up, or not any more.
+    pub fn hold_nothing(&mut self) {
+        if self.holds {
+            self.hold(|_| false);
         }
     }
 
@@ -192,17 +204,13 @@ impl Fetcher {
         if self.resting_until > now {
             return Step::Wait(Some(self.resting_until));
         }
-        let mut wake: Option<Millis> = None;
+        let mut wake = self.holds.then(|| now.plus(self.settings.backoff_ms));
         for progress in self.partitions.values_mut() {
             match progress.state {
                 State::Resting(until) if until <= now => progress.state = State::Fetching,
                 State::Resting(until) => wake = Some(wake.map_or(until, |wake| wake.min(until))),
                 _ => {}
             }
-        }
-        if self.partitions.values().any(|progress| progress.held) {
-            let until = now.plus(self.settings.backoff_ms);
-            wake = Some(wake.map_or(until, |wake| wake.min(until)));
         }
         if let Some(step) = self.bounds_step() {
             return step;

@@ -80,9 +80,11 @@ impl<P: Peer> Loop<P> {
     }
 
     fn hold_what_is_throttled(&mut self) {
-        let exceeded = self.partitions.surroundings().quotas.follower.is_exceeded(Instant::now());
         let partitions = &self.partitions;
-        self.fetcher.hold(|name| exceeded && is_throttled(partitions, name));
+        match partitions.surroundings().quotas.follower.is_exceeded(Instant::now()) {
+            true => self.fetcher.hold(|name| is_throttled(partitions, name)),
+            false => self.fetcher.hold_nothing(),
+        }
     }
 
     fn count_what_is_throttled(&self, commands: &[Command]) {

@@ -45,6 +45,8 @@ use tokio_util::sync::CancellationToken;
 const RESYNC: Duration = Duration::from_secs(300);
 /// Looked at again while something is under way.
 const UNDER_WAY: Duration = Duration::from_secs(10);
+/// Looked at again while a changed spec waits for its turn, as what it waits for is not all in the API server.
+const ROLLING: Duration = Duration::from_secs(2);
 
 /// The topics' turn, once the watch has shown them the status just written.
 const TOPICS_AFTER: Duration = Duration::from_millis(500);
@@ -188,13 +190,17 @@ async fn pass(cluster: &KafkaCluster, context: &Context) -> Result<Action, Recon
     if status.voters.is_empty() {
         status.voters = cluster.status.as_ref().map(|s| s.voters.clone()).unwrap_or_default();
     }
-    let under_way = outcome.state != conditions::State::Ready;
+    let soon = match outcome.state {
+        _ if done.restart.is_asked => ROLLING,
+        conditions::State::Ready => RESYNC,
+        _ => UNDER_WAY,
+    };
     report(cluster, status, &outcome, context).await?;
     if outcome.state != conditions::State::Progressing {
         let key = ClusterKey { namespace: validated.namespace, name: validated.name };
         context.triggers.call(key, TOPICS_AFTER);
     }
-    Ok(Action::requeue(if under_way { UNDER_WAY } else { RESYNC }))
+    Ok(Action::requeue(soon))
 }
 
 /// The spec cannot be carried out: what runs goes on.

@@ -2,6 +2,7 @@
 
 use super::names;
 use crate::crd::KafkaCluster;
+use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service},
@@ -31,6 +32,8 @@ pub struct Observed {
     pub pods: Vec<Pod>,
     /// The storage classes, where a claim is not bound yet; else not asked for.
     pub storage_classes: Option<StorageClasses>,
+    /// When it was looked at.
+    pub at: Timestamp,
 }
 
 /// The storage classes of the Kubernetes cluster.
@@ -67,7 +70,8 @@ pub async fn observe(client: &Client, cluster: &KafkaCluster) -> Result<Observed
     let record = names::topic_record(name);
     let config_maps =
         config_maps.into_iter().filter(|m| m.metadata.name.as_deref() != Some(&record)).collect();
-    Ok(Observed { claims, services, config_maps, stateful_sets, budgets, pods, storage_classes })
+    let at = Timestamp::now();
+    Ok(Observed { claims, services, config_maps, stateful_sets, budgets, pods, storage_classes, at })
 }
 
 async fn list<K>(client: &Client, namespace: &str, cluster: &str) -> Result<Vec<K>, kube::Error>

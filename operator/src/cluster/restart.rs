@@ -12,9 +12,17 @@ use super::{
     quorum::majority_without,
     validate::{Node, ValidatedCluster},
 };
-use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Pod, PodCondition},
+};
 use kube::ResourceExt;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// A pod that is ready is reached through its Services only when every machine has its new address: kube-proxy takes in changes once a second, and
+/// on a busy machine later. Seen in rolls of three nodes: for a second or two clients found no address at all that worked.
+const SETTLING: SignedDuration = SignedDuration::from_secs(4);
 
 /// What this pass does about changed nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,7 +75,7 @@ pub fn plan(cluster: &ValidatedCluster, workload: &Workload, observed: &Observed
         return plan;
     }
     let Some(next) = next(&views, answers) else { return plan };
-    match may_go(next, &views, answers) {
+    match may_go(next, &views, answers, observed.at) {
         Err(why) => {
             plan.pending.insert(next.node.id, format!("is the next to take the changed spec; waits: {why}"));
         }
@@ -81,9 +89,13 @@ pub fn plan(cluster: &ValidatedCluster, workload: &Workload, observed: &Observed
 
 /// Whether the pod's condition `Ready` holds and it is not on its way out.
 pub fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_ref());
-    pod.metadata.deletion_timestamp.is_none()
-        && conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
+    readiness(pod).is_some()
+}
+
+fn readiness(pod: &Pod) -> Option<&PodCondition> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let is_there = pod.metadata.deletion_timestamp.is_none();
+    conditions.iter().find(|c| is_there && c.type_ == "Ready" && c.status == "True")
 }
 
 /// How what is rendered differs from what is there.
@@ -138,6 +150,12 @@ impl View<'_> {
         self.pod.is_some_and(is_ready)
     }
 
+    /// It has become ready only now. A kubelet whose clock is far off is not waited for.
+    fn is_settling(&self, now: Timestamp) -> bool {
+        let since = self.pod.and_then(readiness).and_then(|c| c.last_transition_time.as_ref());
+        since.is_some_and(|since| now.duration_since(since.0).abs() < SETTLING)
+    }
+
     /// Its process serves, or may be about to.
     fn is_running(&self) -> bool {
         let statuses = self.pod.and_then(|p| p.status.as_ref()?.container_statuses.as_ref());
@@ -178,10 +196,14 @@ fn next<'a, 'b>(views: &'b [View<'a>], answers: &Answers) -> Option<&'b View<'a>
 }
 
 /// Whether all others do without this node for a while.
-fn may_go(view: &View<'_>, views: &[View<'_>], answers: &Answers) -> Result<(), String> {
+fn may_go(view: &View<'_>, views: &[View<'_>], answers: &Answers, now: Timestamp) -> Result<(), String> {
     let mut others = views.iter().filter(|v| v.node.id != view.node.id);
     if let Some(other) = others.clone().find(|v| !v.is_ready()) {
         return Err(format!("pod {} is not ready", names::pod(&other.node.name)));
+    }
+    if let Some(other) = others.clone().find(|v| v.is_settling(now)) {
+        let pod = names::pod(&other.node.name);
+        return Err(format!("pod {pod} has been ready for less than {} s", SETTLING.as_secs()));
     }
     let id = view.node.id.0;
     if view.node.is_broker() && others.clone().any(|v| v.node.is_broker()) {

@@ -4,6 +4,7 @@ use crate::{
     fixtures::{cluster, validated},
     kafka::{Partition, Placement, Quorum, quorum::Replica},
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 /// A cluster of nodes, what is rendered for it, what is there, and what the brokers say.
@@ -153,6 +154,26 @@ fn who_waits_is_named_with_the_reason() {
     assert!(plan.is_asked && plan.restart.is_none() && plan.write.is_empty());
     assert_eq!(plan.pending.len(), 3);
     assert!(plan.pending[&NodeId(1)].contains("pod demo-main-2-0 is not ready"), "{plan:?}");
+}
+
+#[test]
+fn nobody_goes_until_the_last_one_has_been_ready_for_a_while() {
+    let mut world = world(three, more_partitions);
+    let readied: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+    let status = world.observed.pods[2].status.as_mut().unwrap();
+    status.conditions.as_mut().unwrap()[0].last_transition_time = Some(Time(readied));
+    let at = |world: &mut World, seconds: i64| {
+        world.observed.at = readied + SignedDuration::from_secs(seconds);
+        world.plan()
+    };
+    for settling in [-1, 0, 3] {
+        let plan = at(&mut world, settling);
+        assert!(plan.write.is_empty() && plan.restart.is_none());
+        assert!(plan.pending[&NodeId(1)].contains("demo-main-2-0 has been ready for less than"), "{plan:?}");
+    }
+    for settled in [4, 3600, -3600] {
+        assert_eq!(ids(&at(&mut world, settled)), vec![1], "a clock that is far off does not block");
+    }
 }
 
 #[test]

@@ -3,7 +3,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use ottla_broker::broker::Node;
+use ottla_wire::messages::AlterPartitionReassignmentsRequest;
+use ottla_wire::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+
+use crate::common::pair::Pair;
 use crate::common::{PATIENCE, TestNode, batch, values};
+use crate::keys::topic::until;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -12,7 +18,11 @@ const CONNECTIONS: &str = "kafka_server_socket_server_metrics_connection_count{l
 
 /// Every sample, by name and labels.
 pub async fn scrape(node: &TestNode) -> HashMap<String, f64> {
-    let mut socket = TcpStream::connect(node.node.http_address().unwrap()).await.unwrap();
+    scrape_node(&node.node).await
+}
+
+async fn scrape_node(node: &Node) -> HashMap<String, f64> {
+    let mut socket = TcpStream::connect(node.http_address().unwrap()).await.unwrap();
     let request = b"GET /metrics HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n";
     socket.write_all(request).await.unwrap();
     let mut answer = String::new();
@@ -110,6 +120,35 @@ async fn the_state_of_the_node_is_what_it_is() {
         assert_eq!(after[name], expected, "{name}");
     }
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn controllers_tell_of_the_cluster_and_leaders_of_their_isrs() {
+    let http = [("ottla.http.listener", "127.0.0.1:0")];
+    let pair = Pair::start_with(&http, &http).await;
+    let mut client = pair.client().await;
+    client.create_topic("t", 1, &[]).await;
+    let image = || pair.broker.broker().image();
+    until("there", || image().topics.by_name("t").is_some()).await;
+    let leader = image().topics.by_name("t").unwrap().partitions[&0].leader;
+    let both = ReassignablePartition { replicas: Some(vec![3 - leader, leader]), ..Default::default() };
+    let topic = ReassignableTopic { name: "t".into(), partitions: vec![both], ..Default::default() };
+    let request =
+        AlterPartitionReassignmentsRequest { timeout_ms: 10_000, topics: vec![topic], ..Default::default() };
+    assert_eq!(client.call(&request, 0).await.error_code, 0);
+    until("in sync", || image().topics.by_name("t").unwrap().partitions[&0].isr.len() == 2).await;
+
+    let nodes = [scrape_node(&pair.controller).await, scrape_node(&pair.broker).await];
+    let told = |name: &str| nodes.each_ref().map(|node| node.get(name).copied());
+    let controllers = "kafka_controller_kafkacontroller";
+    assert_eq!(told(&format!("{controllers}_activecontrollercount")), [Some(1.0), None]);
+    assert_eq!(told(&format!("{controllers}_activebrokercount")), [Some(2.0), None]);
+    assert_eq!(told(&format!("{controllers}_preferredreplicaimbalancecount")), [Some(1.0), None]);
+    assert_eq!(told("kafka_server_raftmetrics_current_leader"), [Some(1.0), None]);
+    let expected = |id: i32| Some(if id == leader { 1.0 } else { 0.0 });
+    assert_eq!(told("kafka_server_replicamanager_isrexpands_total"), [expected(1), expected(2)]);
+    assert_eq!(told("kafka_server_replicamanager_isrshrinks_total"), [Some(0.0), Some(0.0)]);
+    pair.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

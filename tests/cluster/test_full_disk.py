@@ -1,4 +1,4 @@
-"""A disk without a free byte on a follower of the metadata quorum: the others go on, it says so, and it is back when there is space."""
+"""A disk without a free byte: the others go on, it says so, and it is back when there is space."""
 
 import contextlib
 import time
@@ -31,6 +31,28 @@ def test_a_follower_of_the_quorum_without_space(tmp_path, report, kind):
             filler.unlink()
             cluster.until("the follower has all metadata", lambda: not behind(cluster, id))
             cluster.until_registered(cluster.brokers)
+        for node in cluster.nodes.values():
+            node.kill()
+
+
+def test_a_replica_without_space_leaves_the_isr_at_once(tmp_path, report, kind):
+    """And not only when it has lagged for replica.lag.time.max.ms: until it has left, nothing is acknowledged."""
+    members = CLUSTERS[kind]()
+    with contextlib.ExitStack() as mounted:
+        mounts = {member.id: mounted.enter_context(disks.mounted(tmp_path, f"disk-{member.id}", 2048)) for member in members}
+        cluster = Cluster(tmp_path, members, disks={id: disk.path / "data" for id, disk in mounts.items()}).start()
+        with faults.load(cluster, tmp_path, report, f"{kind}: a broker without space", rate=500) as load:
+            id = next(broker for broker in cluster.brokers if broker != cluster.active_controller())
+            filler = mounts[id].fill()
+
+            def is_left_out():
+                mounts[id].fill()
+                return all(id not in state.isr for state in cluster.describe(load.topic).values() if state.leader != id)
+
+            took = cluster.until("it is in no ISR of what others lead", is_left_out, 15)
+            report(f"{kind}: out of the ISRs after {took:.1f} s")
+            filler.unlink()
+            cluster.until_whole(load.topic)
         for node in cluster.nodes.values():
             node.kill()
 

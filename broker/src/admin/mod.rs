@@ -22,7 +22,7 @@ use tracing::warn;
 
 use crate::broker::Broker;
 use crate::node::NodeContext;
-use crate::telemetry::BrokerState;
+use crate::telemetry::{BrokerState, ControllerState};
 
 pub use questions::Questions;
 
@@ -40,6 +40,9 @@ impl Admin {
     pub fn of_broker(broker: &Arc<Broker>) -> Self {
         let mut registry = broker.metrics.registry();
         registry.register_collector(Box::new(BrokerState(Arc::downgrade(broker))));
+        if broker.config.roles.controller {
+            registry.register_collector(Box::new(ControllerState(Arc::clone(&broker.node))));
+        }
         let broker = Arc::clone(broker);
         Self { is_ready: Box::new(move || broker.is_ready()), registry }
     }
@@ -47,7 +50,9 @@ impl Admin {
     /// Of a controller that is no broker: it is ready when it knows who leads the quorum.
     pub fn of_controller(node: &Arc<NodeContext>) -> Self {
         let leader = node.controller.leader();
-        Self { is_ready: Box::new(move || leader.borrow().id.is_some()), registry: node.metrics.registry() }
+        let mut registry = node.metrics.registry();
+        registry.register_collector(Box::new(ControllerState(Arc::clone(node))));
+        Self { is_ready: Box::new(move || leader.borrow().id.is_some()), registry }
     }
 }
 

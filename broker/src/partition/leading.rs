@@ -126,25 +126,40 @@ impl Partition {
     }
 
     /// A follower's fetch, which says that it has everything below. To be called before it is answered, once for each fetch
-    /// that arrives; one that is not within the log, of another epoch or from another history says nothing.
-    pub fn follower_fetched(self: &Arc<Self>, fetch: &FollowerFetch, leader_epoch: i32) {
+    /// that arrives; one that is not within the log, of another epoch or from another history says nothing. Whether it asks
+    /// again for what it was sent: [`Self::follower_sent_again`] is to be called if it is sent it again.
+    pub fn follower_fetched(self: &Arc<Self>, fetch: &FollowerFetch, leader_epoch: i32) -> bool {
         let end = self.log_end_offset();
         if fetch.offset < self.log_start_offset() || fetch.offset > end {
-            return;
+            return false;
         }
         let leadership = self.leadership.load();
         if !leadership.here || (leader_epoch >= 0 && leadership.epoch != leader_epoch) {
-            return;
+            return false;
         }
         let mut role = self.role.lock();
-        let Role::Leading(replicas, _) = &mut *role else { return };
+        let Role::Leading(replicas, _) = &mut *role else { return false };
         if replicas.leader_epoch() != leadership.epoch {
-            return;
+            return false;
         }
         let cluster = self.surroundings.cluster();
-        let Ok(proposal) = replicas.fetched(fetch, end, self.high_watermark(), &cluster) else { return };
+        let Ok(proposal) = replicas.fetched(fetch, end, self.high_watermark(), &cluster) else {
+            return false;
+        };
+        let asks_again = replicas.asks_again(fetch.replica);
+        if asks_again && let Some(proposal) = &proposal {
+            info!(partition = %self.name(), isr = ?replicas.isr(), proposed = ?proposal.isr, "a replica takes nothing");
+        }
         self.propose(proposal);
         self.reconsider(role);
+        asks_again
+    }
+
+    /// A follower that asks again for what it was sent is sent it again.
+    pub fn follower_sent_again(&self, replica: i32) {
+        if let Role::Leading(replicas, _) = &mut *self.role.lock() {
+            replicas.sent_again(replica);
+        }
     }
 
     /// Proposes an ISR without those that lag too long.
@@ -172,7 +187,8 @@ impl Partition {
         let mut role = self.role.lock();
         let Role::Leading(replicas, _) = &mut *role else { return };
         let before = replicas.isr().to_vec();
-        let again = replicas.answered(version, answer);
+        let again = replicas.answered(version, answer.clone());
+        self.surroundings.isr_changes.count(&answer, before.len(), replicas.isr().len());
         if before != replicas.isr() {
             info!(partition = %self.name(), ?before, isr = ?replicas.isr(), "ISR changed");
         }

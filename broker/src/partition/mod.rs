@@ -40,7 +40,7 @@ pub use leading::ReadableReplica;
 pub use load::Checkpoints;
 pub use partition::{Isolation, Leadership, Partition, Read, RequiredAcks, Throttled};
 pub use partitions::Partitions;
-pub use proposals::IsrProposals;
+pub use proposals::{IsrChangeCounts, IsrChanges, IsrProposals};
 pub use replicas::{Answer, FollowerError, FollowerFetch, LeaderEnd, NO_BROKER_EPOCH, Proposal, Replicas};
 pub use surroundings::{Surroundings, Work};
 pub use upkeep::Upkeep;

@@ -1,12 +1,13 @@
-//! ISRs that the controller is to be asked for, until they are sent.
+//! ISRs that the controller is to be asked for, until they are sent; and how often it took them.
 
 use std::sync::Weak;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Partition;
-use super::replicas::Proposal;
+use super::replicas::{Answer, Proposal};
 
 /// The proposals of all partitions, in the order in which they came. At most one of a partition counts.
 #[derive(Debug, Default)]
@@ -30,5 +31,65 @@ impl IsrProposals {
     /// Returns once there may be something to take.
     pub async fn submitted(&self) {
         self.more.notified().await;
+    }
+}
+
+/// How often the ISRs of what is led here changed, and how often the controller refused it.
+#[derive(Debug, Default)]
+pub struct IsrChanges {
+    shrinks: AtomicU64,
+    expands: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// The counts since the start of the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IsrChangeCounts {
+    /// ISRs with fewer members than before.
+    pub shrinks: u64,
+    /// ISRs with more members than before.
+    pub expands: u64,
+    /// Refused, or come too late.
+    pub failed: u64,
+}
+
+impl IsrChanges {
+    /// An answer of the controller; the ISR had `before` members and has `after`.
+    pub(super) fn count(&self, answer: &Answer, before: usize, after: usize) {
+        let counter = match answer {
+            Answer::Accepted { .. } if after < before => &self.shrinks,
+            Answer::Accepted { .. } if after > before => &self.expands,
+            Answer::Refused | Answer::Overtaken => &self.failed,
+            Answer::Accepted { .. } | Answer::Again => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The counts as they are now.
+    pub fn counted(&self) -> IsrChangeCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        IsrChangeCounts {
+            shrinks: read(&self.shrinks),
+            expands: read(&self.expands),
+            failed: read(&self.failed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_became_of_proposals_is_counted() {
+        let changes = IsrChanges::default();
+        let accepted = Answer::Accepted { leader_epoch: 1, partition_epoch: 1, isr: Vec::new() };
+        for (before, after) in [(3, 2), (3, 1), (2, 3), (2, 2)] {
+            changes.count(&accepted, before, after);
+        }
+        for answer in [Answer::Refused, Answer::Overtaken, Answer::Again] {
+            changes.count(&answer, 2, 2);
+        }
+        assert_eq!(changes.counted(), IsrChangeCounts { shrinks: 2, expands: 1, failed: 2 });
     }
 }

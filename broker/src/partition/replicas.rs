@@ -97,7 +97,19 @@ struct Follower {
     last: Option<(Offset, Millis)>,
     /// When it last had all that the leader had; `None` is never.
     caught_up: Option<Millis>,
+    asks_again: Option<AsksAgain>,
 }
+
+/// A follower fetches from the same offset again, although there was something for it the last time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct AsksAgain {
+    since: Millis,
+    /// How often it was sent records since.
+    sent: u32,
+}
+
+/// A follower that was sent the same records so often, for so many ms, cannot take them.
+const SENT_IN_VAIN: (u32, i64) = (2, 1_000);
 
 impl Follower {
     /// Of an ISR member nothing is held against it until it has had the time to fetch.
@@ -111,6 +123,10 @@ impl Follower {
 
     /// A fetch from where the leader's log ends, or ended at the fetch before: then it had everything at that time.
     fn fetched(&mut self, fetch: &FollowerFetch, leader_end: Offset) {
+        let asks_again =
+            self.end == Some(fetch.offset) && self.last.is_some_and(|(end, _)| end > fetch.offset);
+        let begun = AsksAgain { since: fetch.at, sent: 0 };
+        self.asks_again = asks_again.then(|| self.asks_again.unwrap_or(begun));
         if fetch.offset >= leader_end {
             self.caught_up = self.caught_up.max(Some(fetch.at));
         } else if let Some((end, at)) = self.last
@@ -122,6 +138,13 @@ impl Follower {
         self.start = Some(fetch.log_start);
         self.broker_epoch = fetch.broker_epoch;
         self.last = Some((leader_end, fetch.at));
+    }
+
+    /// Its disk is full, or it finds what it is sent damaged. To wait for it until it has lagged for long enough would hold up
+    /// all producers.
+    fn is_refusing(&self, now: Millis) -> bool {
+        let (sent, ms) = SENT_IN_VAIN;
+        self.asks_again.is_some_and(|again| again.sent >= sent && now.since(again.since) >= ms)
     }
 }
 
@@ -221,8 +244,8 @@ impl Replicas {
         if stale { Err(FollowerError::StaleBrokerEpoch) } else { Ok(()) }
     }
 
-    /// A follower fetched from within the leader's log, and its history is the leader's. Returns whom the controller is
-    /// now to be asked to add.
+    /// A follower fetched from within the leader's log, and its history is the leader's. Returns the ISR that the controller
+    /// is now to be asked for: with this follower, or without it.
     ///
     /// # Errors
     /// As [`Replicas::check`].
@@ -236,6 +259,12 @@ impl Replicas {
         self.check(fetch.replica, fetch.broker_epoch)?;
         let follower = self.followers.get_mut(&fetch.replica).ok_or(FollowerError::Unknown)?;
         follower.fetched(fetch, leader_end);
+        if follower.is_refusing(fetch.at) {
+            follower.caught_up = None;
+            let leaves = self.pending.is_none() && self.isr.contains(&fetch.replica);
+            let others = self.isr.iter().copied().filter(|id| *id != fetch.replica).collect();
+            return Ok(leaves.then(|| self.propose(others, None)));
+        }
         let caught_up = fetch.offset >= high_watermark && fetch.offset >= self.epoch_start;
         if self.pending.is_some()
             || self.isr.contains(&fetch.replica)
@@ -247,6 +276,19 @@ impl Replicas {
         let mut isr = self.isr.clone();
         isr.push(fetch.replica);
         Ok(Some(self.propose(isr, Some(fetch.replica))))
+    }
+
+    /// Whether the follower asked for what it had been sent before, as far as is known.
+    pub fn asks_again(&self, replica: i32) -> bool {
+        self.followers.get(&replica).is_some_and(|follower| follower.asks_again.is_some())
+    }
+
+    /// A follower that [asks again](Self::asks_again) is sent records again.
+    pub fn sent_again(&mut self, replica: i32) {
+        let follower = self.followers.get_mut(&replica);
+        if let Some(again) = follower.and_then(|follower| follower.asks_again.as_mut()) {
+            again.sent += 1;
+        }
     }
 
     /// Who has not had all of the leader's log for longer than `max_lag` ms is to leave. Returns what the controller is to be

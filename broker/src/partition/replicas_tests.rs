@@ -113,6 +113,39 @@ fn the_high_watermark_is_where_the_slowest_in_sync_is() {
 }
 
 #[test]
+fn a_replica_that_takes_nothing_of_what_it_is_sent_is_not_waited_for() {
+    for (sent, progress, leaves) in [(true, 0, true), (false, 0, false), (true, 1, false)] {
+        let mut world = World::new(&[1, 2, 3], 2);
+        for replica in [2, 3] {
+            world.fetch(replica, 110).unwrap();
+        }
+        assert_eq!(world.high_watermark(), 110);
+        world.end = Offset(120);
+        world.fetch(3, 120).unwrap();
+        assert_eq!(world.fetch(2, 110).unwrap(), None);
+        let mut proposal = None;
+        for round in 1..=3 {
+            world.now = world.now.plus(600);
+            assert_eq!(proposal, None);
+            proposal = world.fetch(2, 110 + round * progress).unwrap();
+            assert_eq!(world.replicas.asks_again(2), progress == 0);
+            if sent {
+                world.replicas.sent_again(2);
+            }
+        }
+        assert_eq!(proposal.as_ref().map(members), leaves.then(|| vec![1, 3]));
+        assert_eq!(world.high_watermark(), 110 + 3 * progress, "it still counts");
+        let Some(proposal) = proposal else { continue };
+        let accepted = Answer::Accepted { leader_epoch: 5, partition_epoch: 8, isr: vec![1, 3] };
+        assert_eq!(world.replicas.answered(proposal.version, accepted), None);
+        assert_eq!(world.high_watermark(), 120);
+        assert_eq!(world.fetch(2, 110).unwrap(), None);
+        let back = world.fetch(2, 120).unwrap().expect("it takes again what it is sent");
+        assert_eq!(members(&back), [1, 3, 2]);
+    }
+}
+
+#[test]
 fn a_leaders_own_end_counts_as_far_as_it_is_on_disk() {
     let mut world = World::new(&[1, 2], 1);
     world.fetch(2, 110).unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use ottla_quorum::image::ClusterImage;
 
-use super::proposals::IsrProposals;
+use super::proposals::{IsrChanges, IsrProposals};
 use crate::clock::{self, Millis};
 use crate::quota::ReplicationQuotas;
 
@@ -20,6 +20,8 @@ pub struct Surroundings {
     pub quotas: ReplicationQuotas,
     /// What the controller is to be asked.
     pub proposals: IsrProposals,
+    /// What has become of that.
+    pub isr_changes: IsrChanges,
     cluster: ArcSwap<ClusterImage>,
     clock: Box<dyn Fn() -> Millis + Send + Sync>,
     background: Box<dyn Fn(Work) + Send + Sync>,
@@ -42,6 +44,7 @@ impl Surroundings {
             max_lag_ms,
             quotas: ReplicationQuotas::unlimited(),
             proposals: IsrProposals::default(),
+            isr_changes: IsrChanges::default(),
             cluster: ArcSwap::new(cluster),
             clock: Box::new(clock::monotonic),
             background: Box::new(on_the_blocking_pool),

@@ -4,6 +4,7 @@
 //! Counters are fed on the request path; what is a state of the broker (sizes, offsets, counts) is read when asked.
 //! Beside them the levels of what is logged.
 
+mod controller;
 pub mod loggers;
 mod network;
 mod requests;
@@ -12,6 +13,7 @@ mod topics;
 
 use prometheus_client::registry::Registry;
 
+pub use controller::ControllerState;
 pub use network::{ConnectionGauge, NetworkMetrics};
 pub use requests::{RequestMetrics, Timing};
 pub use state::BrokerState;

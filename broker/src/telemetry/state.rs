@@ -1,4 +1,4 @@
-//! What is read at a scrape: partitions, logs, the metadata image.
+//! What is read of a broker at a scrape: partitions, logs, memory, disks.
 
 use std::fmt::Error;
 use std::sync::Weak;
@@ -6,6 +6,7 @@ use std::sync::Weak;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, LabelSetEncoder};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::broker::Broker;
@@ -32,17 +33,18 @@ impl Collector for BrokerState {
             let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(value).encode(family)?;
         }
+        isr_changes(&broker, &mut encoder)?;
         uncleanable(&broker, &mut encoder)?;
         disks(&broker, &mut encoder)?;
         logs(&broker, &mut encoder)
     }
 }
 
-type Number = (&'static str, &'static str, i64);
+/// A gauge: its name, what it says, and its value.
+pub(super) type Number = (&'static str, &'static str, i64);
 
 fn numbers(broker: &Broker) -> Vec<Number> {
     let mut numbers = replicas(broker);
-    numbers.extend(metadata(broker));
     numbers.extend(broker.cleaner.figures());
     numbers.extend(memory(broker));
     let offline = broker.partitions.directories().iter().filter(|directory| directory.is_offline()).count();
@@ -110,31 +112,17 @@ fn replicas(broker: &Broker) -> Vec<Number> {
     ]
 }
 
-fn metadata(broker: &Broker) -> Vec<Number> {
-    let image = broker.image();
-    let brokers = || image.cluster.brokers.values();
-    let partitions = || image.topics.iter().flat_map(|topic| topic.partitions.values());
-    let active = i64::from(broker.config.roles.controller);
-    vec![
-        ("kafka_controller_kafkacontroller_activecontrollercount", "1 on the active controller", active),
-        (
-            "kafka_controller_kafkacontroller_activebrokercount",
-            "Brokers that are not fenced",
-            number(brokers().filter(|broker| !broker.fenced).count()),
-        ),
-        (
-            "kafka_controller_kafkacontroller_fencedbrokercount",
-            "Fenced brokers",
-            number(brokers().filter(|broker| broker.fenced).count()),
-        ),
-        ("kafka_controller_kafkacontroller_globaltopiccount", "Topics", number(image.topics.len())),
-        ("kafka_controller_kafkacontroller_globalpartitioncount", "Partitions", number(partitions().count())),
-        (
-            "kafka_controller_kafkacontroller_offlinepartitionscount",
-            "Partitions without a leader",
-            number(partitions().filter(|partition| partition.leader < 0).count()),
-        ),
-    ]
+fn isr_changes(broker: &Broker, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+    let changes = broker.partitions.surroundings().isr_changes.counted();
+    for (name, help, count) in [
+        ("kafka_server_replicamanager_isrshrinks", "ISRs that lost a member here", changes.shrinks),
+        ("kafka_server_replicamanager_isrexpands", "ISRs that got a member here", changes.expands),
+        ("kafka_server_replicamanager_failedisrupdates", "ISRs that the controller refused", changes.failed),
+    ] {
+        let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(count).encode(family)?;
+    }
+    Ok(())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -219,6 +207,6 @@ fn logs(broker: &Broker, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Erro
     Ok(())
 }
 
-fn number(count: usize) -> i64 {
+pub(super) fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -50,10 +50,10 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Fet
         Ok(begun) => begun,
         Err(error) => return FetchResponse { error_code: error.code(), ..Default::default() },
     };
-    let mut session = session;
+    let (mut session, mut asked_again) = (session, Vec::new());
     if let Some(replica) = &limits.replica {
         session = session.of_replica();
-        replica::note(broker, context, &wanted, replica);
+        asked_again = replica::note(broker, context, &wanted, replica);
     }
     let (reading, spent) = timed(poll(broker, context, &wanted, &limits, deadline)).await;
     if let Some(throttle_time_ms) = throttle(broker, context, &limits, &reading, spent) {
@@ -61,8 +61,9 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Fet
         return FetchResponse { session_id: session.id(), throttle_time_ms, ..Default::default() };
     }
     count(broker, &reading);
-    if limits.replica.is_some() {
+    if let Some(replica) = limits.replica {
         replica::count(broker, &reading);
+        replica::note_sent(&asked_again, &reading, replica);
     }
     let (session_id, answers) = sessions.finish(session, by_id, wanted, reading.answers, Instant::now());
     respond(broker, context, session_id, answers)

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ottla_log::Offset;
-use ottla_wire::messages::fetch_response::FetchableTopicResponse;
-#[cfg(test)]
-use ottla_wire::messages::fetch_response::PartitionData;
+use ottla_wire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use ottla_wire::messages::{FetchRequest, FetchResponse};
 use ottla_wire::{ErrorCode, Records};
 
@@ -14,7 +12,7 @@ use super::super::RequestContext;
 use super::reading::{self, Reading};
 use crate::broker::Broker;
 use crate::clock::Millis;
-use crate::fetch_session::Wanted;
+use crate::fetch_session::{PartitionKey, Wanted};
 #[cfg(test)]
 use crate::partition::Isolation;
 use crate::partition::{FollowerFetch, NO_BROKER_EPOCH, Partition};
@@ -71,30 +69,51 @@ pub(super) fn count(broker: &Broker, reading: &Reading) {
     }
 }
 
-/// Takes in how far the follower is, once for each request: that it is asked again from memory says nothing.
-pub(super) fn note(broker: &Broker, context: &RequestContext, wanted: &[Wanted], replica: &Replica) {
+/// Takes in how far the follower is, once for each request: that it is asked again from memory says nothing. Returns the
+/// partitions of which it asks again for what it was sent; nearly always none.
+pub(super) fn note(
+    broker: &Broker,
+    context: &RequestContext,
+    wanted: &[Wanted],
+    replica: &Replica,
+) -> Vec<(PartitionKey, Arc<Partition>)> {
     let image = broker.image();
     let at = broker.partitions.surroundings().now();
+    let mut asked_again = Vec::new();
     for wanted in wanted {
         let Ok(partition) = reading::find(broker, context, &image, &wanted.key, true) else { continue };
-        note_one(&partition, wanted, *replica, at);
+        if note_one(&partition, wanted, *replica, at) {
+            asked_again.push((wanted.key.clone(), partition));
+        }
+    }
+    asked_again
+}
+
+/// What is sent again is counted: a follower that takes nothing is not waited for.
+pub(super) fn note_sent(asked_again: &[(PartitionKey, Arc<Partition>)], reading: &Reading, replica: Replica) {
+    for (key, partition) in asked_again {
+        if reading.answers.iter().any(|(answered, data)| answered == key && has_records(data)) {
+            partition.follower_sent_again(replica.id);
+        }
     }
 }
 
-fn note_one(partition: &Arc<Partition>, wanted: &Wanted, replica: Replica, at: Millis) {
+fn has_records(data: &PartitionData) -> bool {
+    data.records.as_ref().is_some_and(|records| records.len() > 0)
+}
+
+fn note_one(partition: &Arc<Partition>, wanted: &Wanted, replica: Replica, at: Millis) -> bool {
     let epoch = wanted.leader_epoch.max(-1);
     let is_answered = partition.check_leader(epoch).is_ok()
         && reading::diverging(partition, wanted).is_ok_and(|diverging| diverging.is_none());
-    if is_answered {
-        let fetch = FollowerFetch {
-            replica: replica.id,
-            broker_epoch: replica.broker_epoch,
-            offset: Offset(wanted.offset),
-            log_start: Offset(wanted.log_start),
-            at,
-        };
-        partition.follower_fetched(&fetch, epoch);
-    }
+    let fetch = FollowerFetch {
+        replica: replica.id,
+        broker_epoch: replica.broker_epoch,
+        offset: Offset(wanted.offset),
+        log_start: Offset(wanted.log_start),
+        at,
+    };
+    is_answered && partition.follower_fetched(&fetch, epoch)
 }
 
 /// The answer to a follower without a broker around it, whose fetch came `at` that time; `None` where it is asked again from
@@ -108,13 +127,15 @@ pub(crate) fn answer(
 ) -> PartitionData {
     let replica = Replica { id, broker_epoch };
     let read = |partition: &Arc<Partition>| {
-        if let Some(at) = at {
-            note_one(partition, wanted, replica, at);
-        }
+        let asks_again = at.is_some_and(|at| note_one(partition, wanted, replica, at));
         let epoch = wanted.leader_epoch.max(-1);
         partition.check_leader(epoch).map_err(|error| error.code())?;
         replica.check(partition, epoch)?;
-        reading::read_one(partition, wanted, Isolation::LogEnd, usize::MAX, true)
+        let data = reading::read_one(partition, wanted, Isolation::LogEnd, usize::MAX, true)?;
+        if asks_again && has_records(&data) {
+            partition.follower_sent_again(id);
+        }
+        Ok(data)
     };
     let data = partition.ok_or(ErrorCode::UnknownTopicId).and_then(read);
     data.unwrap_or_else(|error| reading::unheard(wanted.key.partition, error))

@@ -239,15 +239,16 @@ async fn observe(client: &Client, cluster: &ValidatedCluster) -> Result<Vec<Secr
     let names = names.chain([names::authority_secret(&cluster.name)]);
     let found = futures::future::try_join_all(names.map(|name| {
         let api = api.clone();
-        async move {
-            let failed = |source| WriteError::Api { kind: "Secret".to_owned(), name: name.clone(), source };
-            api.get_opt(&name).await.map_err(|source| failed(Box::new(source)))
-        }
+        async move { api.get_opt(&name).await.map_err(|error| unreadable(&name, error)) }
     }));
     let found = found.await?.into_iter().flatten();
     let wanted = names::labels(&cluster.name);
     let is_ours = |secret: &Secret| wanted.iter().all(|(key, value)| secret.labels().get(key) == Some(value));
     Ok(found.filter(is_ours).collect())
+}
+
+fn unreadable(name: &str, source: kube::Error) -> WriteError {
+    WriteError::Api { kind: "Secret".to_owned(), name: name.to_owned(), source: Box::new(source) }
 }
 
 /// Drops the Secret of a node that is gone.
@@ -257,9 +258,8 @@ async fn observe(client: &Client, cluster: &ValidatedCluster) -> Result<Vec<Secr
 pub async fn forget(cluster: &ValidatedCluster, node: &str, context: &Context) -> Result<(), WriteError> {
     let name = names::node_secret(node);
     let api: Api<Secret> = Api::namespaced(context.writer.client().clone(), &cluster.namespace);
-    let found = api.get_metadata_opt(&name).await;
-    let failed = |source| WriteError::Api { kind: "Secret".to_owned(), name: name.clone(), source };
-    let Some(found) = found.map_err(|source| failed(Box::new(source)))? else { return Ok(()) };
+    let found = api.get_metadata_opt(&name).await.map_err(|error| unreadable(&name, error))?;
+    let Some(found) = found else { return Ok(()) };
     match found.uid() {
         Some(uid) if found.labels().get(names::CLUSTER) == Some(&cluster.name) => {
             context.writer.delete::<Secret>(&cluster.namespace, &name, uid).await

@@ -37,8 +37,8 @@ impl Log {
         }
         let info = info(&valid.header);
         self.prepare_for(&info, info.last_offset, info.max_timestamp, valid.header.size_in_bytes(), now)?;
-        self.note_epoch(&valid.header);
         self.write(&valid, &info)?;
+        self.note_epoch(&valid.header);
         self.take_in(&valid.header, marker)?;
         Ok(self.appended(&valid.header))
     }
@@ -201,19 +201,17 @@ impl Log {
     }
 
     fn write_replicated(&mut self, written: &[Batch]) -> Result<(), LogError> {
-        for batch in written {
-            self.epochs
-                .note(LeaderEpoch(batch.header.partition_leader_epoch), Offset(batch.header.base_offset));
-        }
-        let infos: Vec<_> = written.iter().map(|batch| info(&batch.header)).collect();
-        let parts: Vec<_> = written.iter().map(|batch| IoSlice::new(&batch.bytes)).collect();
         // The system takes at most 1024 parts at once; a fetch rarely brings more batches.
-        for (parts, infos) in parts.chunks(1024).zip(infos.chunks(1024)) {
-            self.write_parts(parts, infos)?;
+        for written in written.chunks(1024) {
+            let infos: Vec<_> = written.iter().map(|batch| info(&batch.header)).collect();
+            let parts: Vec<_> = written.iter().map(|batch| IoSlice::new(&batch.bytes)).collect();
+            self.write_parts(&parts, &infos)?;
+            for batch in written {
+                self.note_epoch(&batch.header);
+                self.take_in(&batch.header, marker_of(&batch.header, || batch.body()))?;
+            }
         }
-        written
-            .iter()
-            .try_for_each(|batch| self.take_in(&batch.header, marker_of(&batch.header, || batch.body())))
+        Ok(())
     }
 }
 

@@ -162,10 +162,23 @@ impl Log {
         }
         self.names_synced |= flush.names.is_some();
         if flush.truncations == self.truncations {
+            self.sync_finished_below(flush.up_to)?;
             self.recovery_point = self.recovery_point.max(flush.up_to);
             self.last_flush = now;
         }
         Ok(())
+    }
+
+    /// Segments that were finished while a flush was under way: below the recovery point no later flush looks, and no recovery
+    /// builds indexes anew.
+    fn sync_finished_below(&mut self, end: Offset) -> Result<(), LogError> {
+        let first = self.floor(self.recovery_point).unwrap_or_default();
+        let last = self.floor(end).unwrap_or_default();
+        if last <= first {
+            return Ok(());
+        }
+        let synced = self.segments.range_mut(first..last).try_for_each(|(_, segment)| segment.sync());
+        self.poison_on_error(synced)
     }
 
     /// Makes everything durable, writes a producer snapshot and lets go of all files.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::disk::BoundedDisk;
+use crate::error::AppendError;
 use crate::producer::ProducerStates;
 use crate::testing::{FaultyDisk, Rng};
 use bytes::Bytes;
@@ -13,26 +14,52 @@ pub(super) const NOW: TimestampMs = TimestampMs(10_000_000);
 /// Something done to a log.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
-    Append { producer: Option<u8>, count: u8, size: u16, timestamp: u16 },
-    Repeat { producer: u8 },
+    Append {
+        producer: Option<u8>,
+        count: u8,
+        size: u16,
+        timestamp: u16,
+    },
+    Repeat {
+        producer: u8,
+    },
+    /// While the disk has room for a part of the batch.
+    AppendWhileFull {
+        room: u16,
+    },
     NextEpoch,
     Flush,
+    /// Without the log's lock: something is appended and a segment finished meanwhile.
+    FlushBeside {
+        count: u8,
+        roll: bool,
+    },
     Roll,
-    Truncate { back: u16 },
-    AdvanceStart { by: u16 },
-    Retain { behind: u8 },
+    Truncate {
+        back: u16,
+    },
+    AdvanceStart {
+        by: u16,
+    },
+    Retain {
+        behind: u8,
+    },
     Purge,
     CloseAndOpen,
     CloseWithOthersAndOpen,
     KillAndOpen,
-    Read { at: u16, max: u16, min_one: bool },
+    Read {
+        at: u16,
+        max: u16,
+        min_one: bool,
+    },
 }
 
 impl Op {
     pub(super) fn random(rng: &mut Rng) -> Self {
         let small = |rng: &mut Rng, bound: usize| u16::try_from(rng.below(bound)).unwrap();
         let byte = |rng: &mut Rng, bound: usize| u8::try_from(rng.below(bound)).unwrap();
-        match rng.below(40) {
+        match rng.below(44) {
             0..=21 => Self::Append {
                 producer: (!rng.one_in(3)).then(|| byte(rng, 3)),
                 count: byte(rng, 5) + 1,
@@ -50,6 +77,8 @@ impl Op {
             36 if rng.one_in(2) => Self::CloseAndOpen,
             36 => Self::CloseWithOthersAndOpen,
             37 => Self::KillAndOpen,
+            40..=41 => Self::AppendWhileFull { room: small(rng, 3_000) },
+            42..=43 => Self::FlushBeside { count: byte(rng, 3), roll: !rng.one_in(3) },
             _ => Self::Read { at: small(rng, 1000), max: small(rng, 5000), min_one: rng.one_in(2) },
         }
     }
@@ -132,6 +161,8 @@ impl World {
         match *op {
             Op::Append { producer, count, size, timestamp } => self.append(producer, count, size, timestamp),
             Op::Repeat { producer } => self.repeat(producer),
+            Op::AppendWhileFull { room } => self.append_while_full(usize::from(room)),
+            Op::FlushBeside { count, roll } => self.flush_beside(count, roll),
             Op::NextEpoch => self.epoch += 1,
             Op::Flush => {
                 self.log_mut().flush(NOW).unwrap();
@@ -220,6 +251,31 @@ impl World {
         patch_base_offset(&mut stored, end.0).unwrap();
         patch_leader_epoch(&mut stored, epoch.0).unwrap();
         self.history.push(stored.into());
+        self.note_flushed();
+    }
+
+    fn append_while_full(&mut self, room: usize) {
+        let mut builder = BatchBuilder::new(0);
+        let value = Some(vec![7; 3_000].into());
+        builder.push(Record { timestamp: NOW.0 - 1, value, ..Record::default() });
+        self.disk.set_space_left(Some(room));
+        let (epoch, end) = (LeaderEpoch(self.epoch), self.end());
+        let refused = self.log_mut().append_as_leader(builder.build(), epoch, Origin::Client, NOW);
+        self.disk.set_space_left(None);
+        let Err(AppendError::Log(error)) = refused else { panic!("there was room: {refused:?}") };
+        assert!(error.is_no_space(), "{error}");
+        assert_eq!(self.log().end_offset(), end);
+        self.note_flushed();
+    }
+
+    fn flush_beside(&mut self, count: u8, roll: bool) {
+        let flush = self.log_mut().prepare_flush().unwrap();
+        let result = flush.run();
+        (0..count).for_each(|_| self.append(None, 1, 50, 0));
+        if roll {
+            self.log_mut().roll(NOW).unwrap();
+        }
+        self.log_mut().complete_flush(&flush, result, NOW).unwrap();
         self.note_flushed();
     }
 

@@ -197,11 +197,13 @@ impl Segment {
         config: &LogConfig,
     ) -> Result<(), LogError> {
         let file = self.file()?;
-        if let Err(e) = file.write_at(parts, self.size) {
+        let written = file.write_at(parts, self.size);
+        // Even if it failed: what was written of it, and that it was cut off again, are no more durable than the rest.
+        self.file.set_unsynced();
+        if let Err(e) = written {
             file.set_len(self.size).map_err(|e| LogError::io("cut back", &self.path, e))?;
             return Err(LogError::io("append to", &self.path, e));
         }
-        self.file.set_unsynced();
         for batch in batches {
             self.index_batch(batch, config)?;
         }

@@ -14,12 +14,21 @@ RATE, SIZE = 2000, 1000
 
 
 @contextmanager
-def load(cluster: Cluster, home: Path, report: Callable[[str], None], name: str, seed: int = 7, rate: float = RATE, more=()):
+def load(
+    cluster: Cluster,
+    home: Path,
+    report: Callable[[str], None],
+    name: str,
+    seed: int = 7,
+    rate: float = RATE,
+    size: int = SIZE,
+    more=(),
+):
     """Idempotent producers with acks=all and two groups beside what is done. Afterwards: nothing acknowledged is lost or out of order, the
     replicas are equal on disk, and no producer's number is there twice. Nothing is doubled, either, unless a producer began its numbers anew:
     librdkafka does so when a leader gets a later batch before an earlier one, of which it may not know whether it was written. (Three of
     Apache's nodes have such doubles, too.)"""
-    settings = ["--keep", "--replication-factor", str(cluster.replication), "--partitions", "6", "--size", str(SIZE)]
+    settings = ["--keep", "--replication-factor", str(cluster.replication), "--partitions", "6", "--size", str(size)]
     settings += ["--topic-config", "min.insync.replicas=2", *more]
     began = time.monotonic()
     load = verify.Load(cluster.bootstrap, seed, 900, home / f"verify-{seed}.log", rate=rate, more=settings, on=True)

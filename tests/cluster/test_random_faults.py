@@ -1,6 +1,6 @@
 """Faults by chance, several at once as long as a majority is well, under load: kill -9, stop and continue, cuts, full disks, all at once.
 
-`OTTLA_FAULT_SEEDS` (2) runs of `OTTLA_FAULT_STEPS` (12) steps; `OTTLA_FAULT_SEED` repeats one; `OTTLA_FAULT_RATE` (10000) records of 1 kB a second.
+`OTTLA_FAULT_SEEDS` (2) runs of `OTTLA_FAULT_STEPS` (12) steps; `OTTLA_FAULT_SEED` repeats one; `OTTLA_FAULT_RATE` (2500) records of 4 kB a second.
 """
 
 import contextlib
@@ -26,7 +26,8 @@ SEEDS = (
     else range(int(os.environ.get("OTTLA_FAULT_SEEDS", "2")))
 )
 STEPS = int(os.environ.get("OTTLA_FAULT_STEPS", "12"))
-RATE = float(os.environ.get("OTTLA_FAULT_RATE", "10000"))
+RATE = float(os.environ.get("OTTLA_FAULT_RATE", "2500"))
+SIZE = 4000
 DISK_MIB = 4096
 
 
@@ -120,7 +121,7 @@ def test_nothing_acked_is_lost_and_replicas_are_equal(lan, tmp_path, report, kin
         troubles = Troubles(cluster, lan, mounts, chance)
         try:
             with faults.load(
-                cluster, tmp_path, report, f"{kind}, {len(members)} nodes, seed {seed}", seed=seed + 100, rate=RATE
+                cluster, tmp_path, report, f"{kind}, {len(members)} nodes, seed {seed}", seed=seed + 100, rate=RATE, size=SIZE
             ) as load:
                 for _ in range(STEPS):
                     troubles.step()

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use ottla_quorum::{
-    Inbound, MetadataImage, MetadataVersion, Now, Outbound, Quorum, QuorumError, VersionedRecord,
+    Inbound, MetadataImage, MetadataVersion, Now, Outbound, Quorum, QuorumError, VersionedRecord, standstill,
 };
 
 use super::brokers::Brokers;
@@ -133,10 +133,9 @@ impl Controller {
     }
 
     /// The owner could not look for so many milliseconds: the disk was waited for, or the system did not let it run. Nobody
-    /// could be heard, so that no deadline of the quorum comes nearer by it: a leader does not take the others for
-    /// silent, a follower not the leader, and an election is not over before the votes could be counted.
+    /// could be heard, so that no deadline of the quorum comes much nearer by it: see [`standstill`].
     pub(super) fn stood_still(&mut self, ms: i64) {
-        self.still = self.still.saturating_add(ms);
+        self.still = self.still.saturating_add(standstill::uncounted(ms));
     }
 
     fn quorum_time(&self, now: Now) -> Now {

@@ -22,8 +22,6 @@ use crate::clock;
 const MAX_BATCH: usize = 128;
 /// Time between looks at snapshots and retention.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
-/// What takes longer than this, in milliseconds, has kept the thread from looking.
-const STILL_MS: i64 = 100;
 /// What takes longer is told.
 const SLOW_MS: i64 = 1000;
 /// How long a leader that stops waits for the others to have heard of it.
@@ -211,9 +209,7 @@ impl<N: Ways> Task<N> {
     }
 
     fn stood_still(&mut self, ms: i64, why: &str) {
-        if ms >= STILL_MS {
-            self.controller.stood_still(ms);
-        }
+        self.controller.stood_still(ms);
         if ms >= SLOW_MS {
             tracing::warn!(ms, "the controller's thread {why}");
         }

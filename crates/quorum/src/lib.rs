@@ -20,6 +20,7 @@ pub mod raft;
 pub mod record;
 pub mod replay;
 pub mod snapshot;
+pub mod standstill;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(not(any(test, feature = "testing")))]

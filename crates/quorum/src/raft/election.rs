@@ -58,7 +58,7 @@ impl Raft {
             self.voted = Some(replica);
             self.persist();
         }
-        let deadline = now.saturating_add(self.election_timeout());
+        let deadline = now.saturating_add(self.patience());
         match &mut self.role {
             Role::Unattached(state) => state.election_deadline = deadline,
             Role::Prospective(ballot) => ballot.deadline = deadline,
@@ -84,12 +84,23 @@ impl Raft {
             ballot.rejected.insert(from);
         }
         let is_lost = self.is_lost();
+        if asked == Asked::Vote && !granted && !error.is_error() {
+            self.hurry(now);
+        }
         let timeouts = self.config.timeouts;
         let pause = self.random.below(timeouts.election_backoff_max_ms.min(timeouts.election_ms)) + 1;
         if let Role::Prospective(ballot) | Role::Candidate(ballot) = &mut self.role
             && is_lost
         {
             ballot.deadline = ballot.deadline.min(now.saturating_add(pause));
+        }
+    }
+
+    /// Somebody has given its vote to another: who has not answered may be gone, and decides. It is not waited for longer than ever.
+    fn hurry(&mut self, now: i64) {
+        let deadline = now.saturating_add(self.election_timeout());
+        if let Role::Candidate(ballot) = &mut self.role {
+            ballot.deadline = ballot.deadline.min(deadline);
         }
     }
 
@@ -165,7 +176,7 @@ impl Raft {
     /// Begins the way to an election. A lone voter needs nobody's word: one write says vote and leader.
     pub(super) fn stand(&mut self, now: i64) {
         if self.voters.len() > 1 {
-            let deadline = now.saturating_add(self.election_timeout());
+            let deadline = now.saturating_add(self.patience());
             self.role = Role::Prospective(Ballot::of(self.config.local.id, deadline));
             return;
         }
@@ -181,6 +192,7 @@ impl Raft {
         }
         let Role::Prospective(ballot) = &self.role else { return false };
         if now >= ballot.deadline {
+            self.lost_ballots = self.lost_ballots.saturating_add(1);
             // The leader may be there for the others: it is tried again.
             match self.leader.clone() {
                 Some(leader) if self.endpoint_of(&leader).is_some() => {
@@ -200,7 +212,7 @@ impl Raft {
         }
         self.voted = Some(self.key());
         self.leader = None;
-        let deadline = now.saturating_add(self.election_timeout());
+        let deadline = now.saturating_add(self.patience());
         self.role = Role::Candidate(Ballot::of(self.config.local.id, deadline));
         self.persist();
     }
@@ -214,7 +226,8 @@ impl Raft {
         }
         let Role::Candidate(ballot) = &self.role else { return false };
         if now >= ballot.deadline {
-            let deadline = now.saturating_add(self.election_timeout());
+            self.lost_ballots = self.lost_ballots.saturating_add(1);
+            let deadline = now.saturating_add(self.patience());
             self.role = if self.may_stand() {
                 Role::Prospective(Ballot::of(self.config.local.id, deadline))
             } else {

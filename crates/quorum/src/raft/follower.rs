@@ -83,6 +83,7 @@ impl Raft {
         if error.is_error() || !is_leader {
             return;
         }
+        self.lost_ballots = 0;
         state.fetch_deadline = fetch_deadline;
         state.has_fetched = true;
         match fetched {

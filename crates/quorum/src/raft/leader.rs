@@ -75,6 +75,7 @@ impl Raft {
         };
         if end > start {
             leading.is_active = true;
+            self.lost_ballots = 0;
             self.advance_high_watermark(end);
         }
     }

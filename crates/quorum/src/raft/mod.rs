@@ -18,6 +18,8 @@ pub mod message;
 mod peers;
 mod role;
 #[cfg(test)]
+mod starved_tests;
+#[cfg(test)]
 mod tests;
 
 use bytes::Bytes;
@@ -85,6 +87,9 @@ pub struct RaftConfig {
     /// Randomised times follow from it; no two nodes should have the same.
     pub seed: u64,
 }
+
+/// Patience with voters grows to this power of two with lost ballots.
+const MAX_GROWTH_SHIFT: u32 = 3;
 
 /// What the state machine has to know of the log.
 pub trait LogView {
@@ -249,6 +254,8 @@ pub struct Raft {
     peers: Peers,
     random: Random,
     is_stopping: bool,
+    /// Ballots, pre-votes too, without an outcome in time since this node last heard from a leader, or was an active one.
+    lost_ballots: u32,
     /// The time of the last event.
     now: i64,
     out: Vec<Command>,
@@ -285,6 +292,7 @@ impl Raft {
             peers,
             random,
             is_stopping: false,
+            lost_ballots: 0,
             now,
             out: Vec::new(),
         };
@@ -643,6 +651,12 @@ impl Raft {
     fn election_timeout(&mut self) -> i64 {
         let base = self.config.timeouts.election_ms;
         base + self.random.below(base)
+    }
+
+    /// How long votes are waited for, or a granted one is left to be made use of: up to eight times the election timeout after lost ballots,
+    /// as others may not be let run for so long. The time without a ballot does not grow: who comes back is asked at once, and asks.
+    fn patience(&mut self) -> i64 {
+        self.election_timeout() << self.lost_ballots.min(MAX_GROWTH_SHIFT)
     }
 
     /// Whether a request was meant for this replica; one that does not say so is.

@@ -9,24 +9,33 @@ const ELECTION: i64 = 1000;
 
 /// A log that is only its bounds; every record below `end` is of an epoch in `epochs` (epoch, first offset).
 #[derive(Clone, Debug, Default)]
-struct FakeLog {
+pub(super) struct FakeLog {
     start: i64,
-    end: i64,
-    flushed: i64,
+    pub(super) end: i64,
+    pub(super) flushed: i64,
     epochs: Vec<(i32, i64)>,
     snapshots: Vec<SnapshotId>,
 }
 
 impl FakeLog {
-    fn of(epochs: &[(i32, i64)], end: i64) -> Self {
+    pub(super) fn of(epochs: &[(i32, i64)], end: i64) -> Self {
         Self { end, flushed: end, epochs: epochs.to_vec(), ..Self::default() }
     }
 
-    fn append(&mut self, epoch: i32, count: i64) {
+    pub(super) fn append(&mut self, epoch: i32, count: i64) {
         if self.last_epoch() != epoch {
             self.epochs.push((epoch, self.end));
         }
         self.end += count;
+    }
+
+    pub(super) fn truncate(&mut self, end: i64) {
+        self.epochs.retain(|(_, first)| *first < end);
+        (self.end, self.flushed) = (end, end);
+    }
+
+    pub(super) fn epoch_at(&self, offset: i64) -> i32 {
+        self.epochs.iter().rev().find(|(_, first)| *first <= offset).map_or(0, |(epoch, _)| *epoch)
     }
 }
 
@@ -76,12 +85,16 @@ fn voters(ids: &[i32]) -> VoterSet {
 }
 
 fn raft(id: i32, ids: &[i32], election: Election) -> Raft {
+    raft_of(id, ids, election, 7)
+}
+
+pub(super) fn raft_of(id: i32, ids: &[i32], election: Election, seed: u64) -> Raft {
     let config = RaftConfig {
         local: voter(id),
         listener: "CONTROLLER".into(),
         bootstrap_servers: vec![("seed".into(), 1)],
         timeouts: Timeouts::default(),
-        seed: 7,
+        seed,
     };
     Raft::new(config, voters(ids), KRaftVersion::Dynamic, election, election.epoch, 0)
 }
@@ -90,7 +103,7 @@ fn fresh(id: i32, ids: &[i32]) -> Raft {
     raft(id, ids, Election { epoch: 4, ..Election::NONE })
 }
 
-fn sends(commands: &[Command]) -> Vec<(i32, Correlation, Request)> {
+pub(super) fn sends(commands: &[Command]) -> Vec<(i32, Correlation, Request)> {
     let send = |command: &Command| match command {
         Command::Send { to, correlation, request } => Some((to.id, *correlation, request.clone())),
         _ => None,

@@ -99,7 +99,7 @@ pub(super) fn note_sent(asked_again: &[(PartitionKey, Arc<Partition>)], reading:
 }
 
 fn has_records(data: &PartitionData) -> bool {
-    data.records.as_ref().is_some_and(|records| records.len() > 0)
+    data.records.as_ref().is_some_and(|records| !records.is_empty())
 }
 
 fn note_one(partition: &Arc<Partition>, wanted: &Wanted, replica: Replica, at: Millis) -> bool {

@@ -183,12 +183,12 @@ impl Partition {
     }
 
     /// The controller's answer to a proposal.
-    pub fn isr_answered(self: &Arc<Self>, version: u64, answer: Answer) {
+    pub fn isr_answered(self: &Arc<Self>, proposal: &Proposal, answer: Answer) {
+        self.surroundings.isr_changes.count(proposal, &answer);
         let mut role = self.role.lock();
         let Role::Leading(replicas, _) = &mut *role else { return };
         let before = replicas.isr().to_vec();
-        let again = replicas.answered(version, answer.clone());
-        self.surroundings.isr_changes.count(&answer, before.len(), replicas.isr().len());
+        let again = replicas.answered(proposal.version, answer);
         if before != replicas.isr() {
             info!(partition = %self.name(), ?before, isr = ?replicas.isr(), "ISR changed");
         }

@@ -54,13 +54,13 @@ pub struct IsrChangeCounts {
 }
 
 impl IsrChanges {
-    /// An answer of the controller; the ISR had `before` members and has `after`.
-    pub(super) fn count(&self, answer: &Answer, before: usize, after: usize) {
+    /// An answer of the controller. What it changes on its own, because a broker went, is not among them (as in Kafka).
+    pub(super) fn count(&self, proposal: &Proposal, answer: &Answer) {
         let counter = match answer {
-            Answer::Accepted { .. } if after < before => &self.shrinks,
-            Answer::Accepted { .. } if after > before => &self.expands,
+            Answer::Accepted { .. } if proposal.grows => &self.expands,
+            Answer::Accepted { .. } => &self.shrinks,
             Answer::Refused | Answer::Overtaken => &self.failed,
-            Answer::Accepted { .. } | Answer::Again => return,
+            Answer::Again => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -84,11 +84,17 @@ mod tests {
     fn what_became_of_proposals_is_counted() {
         let changes = IsrChanges::default();
         let accepted = Answer::Accepted { leader_epoch: 1, partition_epoch: 1, isr: Vec::new() };
-        for (before, after) in [(3, 2), (3, 1), (2, 3), (2, 2)] {
-            changes.count(&accepted, before, after);
-        }
-        for answer in [Answer::Refused, Answer::Overtaken, Answer::Again] {
-            changes.count(&answer, 2, 2);
+        for (grows, answer) in [
+            (true, &accepted),
+            (false, &accepted),
+            (false, &accepted),
+            (true, &Answer::Refused),
+            (false, &Answer::Overtaken),
+            (true, &Answer::Again),
+        ] {
+            let proposal =
+                Proposal { version: 1, leader_epoch: 1, partition_epoch: 1, isr: Vec::new(), grows };
+            changes.count(&proposal, answer);
         }
         assert_eq!(changes.counted(), IsrChangeCounts { shrinks: 2, expands: 1, failed: 2 });
     }

@@ -64,6 +64,8 @@ pub struct Proposal {
     pub partition_epoch: i32,
     /// The members with their broker epochs, [`NO_BROKER_EPOCH`] where that is not known; this broker's is never in it.
     pub isr: Vec<(i32, i64)>,
+    /// It has a member more than the one before, else fewer.
+    pub grows: bool,
 }
 
 /// What the controller made of a proposal.
@@ -320,6 +322,7 @@ impl Replicas {
             leader_epoch: self.leader_epoch,
             partition_epoch: self.partition_epoch,
             isr: pending.isr.iter().map(|id| (*id, epoch(id))).collect(),
+            grows: pending.added.is_some(),
         }
     }
 

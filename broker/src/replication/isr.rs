@@ -66,7 +66,7 @@ pub async fn propose(
 
 fn tell(answers: Vec<(Asked, Answer)>) {
     for ((partition, proposal), answer) in answers {
-        partition.isr_answered(proposal.version, answer);
+        partition.isr_answered(&proposal, answer);
     }
 }
 

@@ -427,7 +427,7 @@ impl World {
         let answers = std::mem::take(&mut up.answers);
         let asked = if answers.is_empty() { isr::take(up.partitions.surroundings()) } else { Vec::new() };
         for ((partition, proposal), answer) in answers {
-            partition.isr_answered(proposal.version, answer);
+            partition.isr_answered(&proposal, answer);
         }
         if asked.is_empty() {
             return;

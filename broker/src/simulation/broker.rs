@@ -214,7 +214,7 @@ impl Broker {
         }
         if self.again_at <= mono {
             for (partition, proposal) in std::mem::take(&mut self.again) {
-                partition.isr_answered(proposal.version, crate::partition::Answer::Again);
+                partition.isr_answered(&proposal, crate::partition::Answer::Again);
             }
         }
         if !self.asking && self.again.is_empty() {
@@ -319,7 +319,7 @@ impl Broker {
                 self.again.push((partition, proposal));
                 self.again_at = clock::monotonic_ms() + 50;
             } else {
-                partition.isr_answered(proposal.version, answer);
+                partition.isr_answered(&proposal, answer);
             }
         }
     }

@@ -44,7 +44,7 @@ pub use proposals::{IsrChangeCounts, IsrChanges, IsrProposals};
 pub use replicas::{Answer, FollowerError, FollowerFetch, LeaderEnd, NO_BROKER_EPOCH, Proposal, Replicas};
 pub use surroundings::{Surroundings, Work};
 pub use upkeep::Upkeep;
-pub use waiters::{Progress, Waiter};
+pub use waiters::{Progress, Told, Waiter};
 
 use std::fmt;
 

@@ -21,7 +21,7 @@ use crate::storage::Writer;
 use super::commit::Committed;
 use super::leading::Role;
 use super::refusals::Refusals;
-use super::waiters::{Progress, Waiter, Waiters};
+use super::waiters::{Progress, Told, Waiter, Waiters};
 use super::{LogDirectory, PartitionError, ProduceError, Surroundings, TopicPartition};
 
 /// Who leads the partition, as the metadata image says.
@@ -376,14 +376,22 @@ impl Partition {
         self.log.read().as_ref()?.lookup(offset).ok().flatten()
     }
 
-    /// Registers a consumer's long poll; what can be read from now on counts for it.
-    pub fn watch(&self, waiter: Weak<Waiter>) {
-        self.waiters.add(waiter);
+    /// How much those who read that far were told by now: to be remembered before the partition is read, for [`Self::watch`].
+    pub fn told(&self, isolation: Isolation) -> Told {
+        self.waiting(isolation).told()
     }
 
-    /// Registers a follower's long poll; what is appended from now on counts for it.
-    pub fn watch_log_end(&self, waiter: Weak<Waiter>) {
-        self.followers_waiting.add(waiter);
+    /// Registers a long poll of somebody who has read after `since`; what can be read from now on counts for it. `false` if
+    /// there may be more to read already.
+    pub fn watch(&self, waiter: Weak<Waiter>, isolation: Isolation, since: Told) -> bool {
+        self.waiting(isolation).add(waiter, since)
+    }
+
+    fn waiting(&self, isolation: Isolation) -> &Waiters {
+        match isolation {
+            Isolation::LogEnd => &self.followers_waiting,
+            _ => &self.waiters,
+        }
     }
 
     /// First record at `at` or later.

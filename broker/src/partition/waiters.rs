@@ -1,7 +1,7 @@
 //! Those who wait for data: fetches that have not got `min_bytes` yet.
 
 use std::sync::Weak;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -51,10 +51,16 @@ impl Waiter {
     }
 }
 
+/// How much was told by some moment. What is told is there to be read before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told(u64);
+
 /// The waiters of one partition; those that gave up are forgotten along the way.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     list: Mutex<Waiting>,
+    /// Changes with `list` locked.
+    told: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -64,17 +70,25 @@ struct Waiting {
 }
 
 impl Waiters {
-    pub(super) fn add(&self, waiter: Weak<Waiter>) {
+    /// To be remembered before the partition is looked at, for [`Self::add`].
+    pub(super) fn told(&self) -> Told {
+        Told(self.told.load(Ordering::Acquire))
+    }
+
+    /// Adds somebody who looked at the partition after `since`; `false` if it missed something that was told in between.
+    pub(super) fn add(&self, waiter: Weak<Waiter>, since: Told) -> bool {
         let mut list = self.list.lock();
         if list.waiters.len() >= list.sweep_at {
             list.waiters.retain(|waiter| waiter.strong_count() > 0);
             list.sweep_at = (list.waiters.len() * 2).max(8);
         }
         list.waiters.push(waiter);
+        self.told() == since
     }
 
     pub(super) fn tell(&self, progress: Progress) {
         let mut list = self.list.lock();
+        self.told.fetch_add(1, Ordering::Release);
         if !list.waiters.is_empty() {
             list.waiters.retain(|waiter| waiter.upgrade().is_some_and(|waiter| waiter.tell(progress)));
         }
@@ -93,7 +107,7 @@ mod tests {
     fn wakes_when_enough_has_come() {
         let waiters = Waiters::default();
         let waiter = Arc::new(Waiter::new(100));
-        waiters.add(Arc::downgrade(&waiter));
+        assert!(waiters.add(Arc::downgrade(&waiter), waiters.told()));
         waiters.tell(Progress::Bytes(60));
         assert!(waiter.woken().now_or_never().is_none());
         waiters.tell(Progress::Bytes(40));
@@ -104,16 +118,27 @@ mod tests {
     fn wakes_at_a_change_at_once() {
         let waiters = Waiters::default();
         let waiter = Arc::new(Waiter::new(usize::MAX));
-        waiters.add(Arc::downgrade(&waiter));
+        assert!(waiters.add(Arc::downgrade(&waiter), waiters.told()));
         waiters.tell(Progress::Changed);
         assert!(waiter.woken().now_or_never().is_some());
+    }
+
+    #[test]
+    fn who_missed_something_is_told_so() {
+        let (waiters, waiter) = (Waiters::default(), Arc::new(Waiter::new(1)));
+        let since = waiters.told();
+        waiters.tell(Progress::Bytes(1));
+        assert!(!waiters.add(Arc::downgrade(&waiter), since));
+        assert!(waiter.woken().now_or_never().is_none());
+        waiters.tell(Progress::Bytes(1));
+        assert!(waiter.woken().now_or_never().is_some(), "it is among them nevertheless");
     }
 
     #[test]
     fn those_that_gave_up_are_swept() {
         let waiters = Waiters::default();
         for _ in 0..1000 {
-            waiters.add(Arc::downgrade(&Arc::new(Waiter::new(1))));
+            waiters.add(Arc::downgrade(&Arc::new(Waiter::new(1))), waiters.told());
         }
         assert!(waiters.list.lock().waiters.len() <= 16);
     }

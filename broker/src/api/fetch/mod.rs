@@ -125,19 +125,16 @@ async fn poll(
             return reading;
         };
         let waiter = Arc::new(Waiter::new(limits.min_bytes.saturating_sub(reading.bytes)));
-        for partition in &reading.partitions {
-            let waiter = Arc::downgrade(&waiter);
-            if limits.replica.is_some() { partition.watch_log_end(waiter) } else { partition.watch(waiter) }
-        }
-        // What came between the read and the registration would be missed otherwise.
-        let again = reading::read(broker, context, wanted, limits).await;
-        if again.is_enough(limits) {
-            return again;
+        if !reading.watch(&waiter, limits) {
+            let again = reading::read(broker, context, wanted, limits).await;
+            if again.is_enough(limits) {
+                return again;
+            }
         }
         let stopping = broker.stopping.cancelled();
         tokio::select! {
             () = waiter.woken() => {}
-            () = stopping => return again,
+            () = stopping => return reading,
             () = tokio::time::sleep_until(deadline) => return reading::read(broker, context, wanted, limits).await,
         }
     }

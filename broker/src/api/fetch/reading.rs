@@ -15,7 +15,7 @@ use super::replica::{self, Replica};
 use crate::blocking;
 use crate::broker::Broker;
 use crate::fetch_session::{PartitionKey, Wanted};
-use crate::partition::{Isolation, Partition, PartitionError};
+use crate::partition::{Isolation, Partition, PartitionError, Told, Waiter};
 use crate::quota::QuotaKind;
 use crate::security::{Operation, Resource};
 
@@ -78,7 +78,8 @@ pub(super) struct Reading {
     pub(super) answers: Vec<(PartitionKey, PartitionData)>,
     /// For each answer the topic's name, if the partition is hosted here.
     pub(super) topics: Vec<Option<Str>>,
-    pub(super) partitions: Vec<Arc<Partition>>,
+    /// Those that were read, and what their readers had been told before.
+    partitions: Vec<(Arc<Partition>, Told)>,
     pub(super) bytes: usize,
     urgent: bool,
 }
@@ -87,6 +88,15 @@ impl Reading {
     /// Whether the answer should go out now: enough bytes, or something that the client must know.
     pub(super) fn is_enough(&self, limits: &Limits) -> bool {
         self.urgent || self.bytes >= limits.min_bytes
+    }
+
+    /// Lets `waiter` hear of all that comes; `false` if something has come since it was read.
+    pub(super) fn watch(&self, waiter: &Arc<Waiter>, limits: &Limits) -> bool {
+        let watch = |(partition, told): &(Arc<Partition>, Told)| {
+            partition.watch(Arc::downgrade(waiter), limits.isolation, *told)
+        };
+        // All of them, also after one that has something.
+        self.partitions.iter().filter(|partition| !watch(partition)).count() == 0
     }
 }
 
@@ -145,12 +155,13 @@ fn pass(
         let data = match found {
             Ok(partition) => {
                 let left = limits.max_bytes.saturating_sub(reading.bytes);
+                let told = partition.told(limits.isolation);
                 let data = if limits.negative || wanted.max_bytes < 0 {
                     Err(ErrorCode::InvalidRequest)
                 } else {
                     read_or_send(broker, context, &partition, wanted, limits, (left, reading.bytes == 0))
                 };
-                reading.partitions.push(partition);
+                reading.partitions.push((partition, told));
                 data.unwrap_or_else(|error| failed(wanted.key.partition, error))
             }
             Err(error @ ErrorCode::NotLeaderOrFollower) => failed(wanted.key.partition, error),

@@ -19,6 +19,9 @@ const PROBES: usize = 200;
 const PROBE_BYTES: [u8; 16 << 10] = [b'x'; 16 << 10];
 /// How many times a sync may make an acknowledgement wait: its own and the one before it, on the leader and on a follower.
 const SYNCS_IN_A_ROW: f64 = 4.0;
+/// Seconds of the load whose syncs are counted, where the tracer does nothing else: it stops a thread twice at each, and its times are not
+/// the disk's.
+const COUNTING: f64 = 10.0;
 /// How long the disk may settle before a load.
 const SETTLE: Duration = Duration::from_secs(5);
 /// How long a tracer may take to write what it counted.
@@ -42,7 +45,7 @@ pub struct Options {
     /// Seconds of each load
     #[arg(long, default_value_t = 120.0)]
     pub seconds: f64,
-    /// Milliseconds that each sync takes longer; needs strace, which counts them, too
+    /// Milliseconds that each sync takes longer; needs strace, which counts them, too (without a delay in a short run of its own)
     #[arg(long, value_delimiter = ',', default_values_t = [0, 5])]
     pub delays: Vec<u32>,
     /// Directory on a disk
@@ -64,10 +67,10 @@ pub fn run(options: &Options) -> anyhow::Result<String> {
         "| | partitions | MB/s | p50 ms | p99 ms | aim | CPU-s/GiB | syncs/MiB | RSS MB | others' CPUs |\n";
     table += "|---|---|---|---|---|---|---|---|---|---|\n";
     for partitions in &options.partitions {
-        let cached = measured(options, *partitions, Promise::PageCache)?;
+        let cached = measured(options, *partitions, Promise::PageCache, options.seconds, false)?;
         let _ = writeln!(table, "{}", Row { partitions: *partitions, run: &cached, aim: None });
         for delay in &options.delays {
-            let run = measured(options, *partitions, Promise::Disk { delay: *delay })?;
+            let run = on_disk(options, *partitions, *delay)?;
             let aim = cached.phase.outcome.latency.p99_ms + SYNCS_IN_A_ROW * (sync.p99 + f64::from(*delay));
             let _ = writeln!(table, "{}", Row { partitions: *partitions, run: &run, aim: Some(aim) });
         }
@@ -98,7 +101,7 @@ impl fmt::Display for Promise {
 struct Run {
     promise: Promise,
     phase: Phase,
-    syncs: Option<u64>,
+    syncs_per_mib: Option<f64>,
 }
 
 struct Row<'a> {
@@ -114,8 +117,7 @@ impl fmt::Display for Row<'_> {
         let aim = self.aim.map_or(String::new(), |aim| {
             format!("≤ {aim:.1}: {}", if p99 <= aim { "met" } else { "**not met**" })
         });
-        let mib = outcome.bytes.max(1) as f64 / f64::from(1 << 20);
-        let syncs = self.run.syncs.map_or(String::new(), |syncs| format!("{:.1}", syncs as f64 / mib));
+        let syncs = self.run.syncs_per_mib.map_or(String::new(), |syncs| format!("{syncs:.1}"));
         let (cpu, resident) = (phase.cpu_per_gib(), phase.resident as f64 / crate::load::MB);
         let (promise, partitions, rate, others) =
             (self.run.promise, self.partitions, outcome.rate, phase.others);
@@ -126,8 +128,25 @@ impl fmt::Display for Row<'_> {
     }
 }
 
+/// The load, and how many syncs it takes: counted beside where the tracer has to slow them anyway, else in a run of its own.
+fn on_disk(options: &Options, partitions: u32, delay: u32) -> anyhow::Result<Run> {
+    let promise = Promise::Disk { delay };
+    if delay > 0 {
+        return measured(options, partitions, promise, options.seconds, true);
+    }
+    let run = measured(options, partitions, promise, options.seconds, false)?;
+    let counting = measured(options, partitions, promise, COUNTING.min(options.seconds), true)?;
+    Ok(Run { syncs_per_mib: counting.syncs_per_mib, ..run })
+}
+
 /// One load on a new cluster.
-fn measured(options: &Options, partitions: u32, promise: Promise) -> anyhow::Result<Run> {
+fn measured(
+    options: &Options,
+    partitions: u32,
+    promise: Promise,
+    seconds: f64,
+    is_traced: bool,
+) -> anyhow::Result<Run> {
     eprintln!("{partitions} partitions, {promise}");
     // What earlier loads left to be written or deleted is not this one's.
     rustix::fs::sync();
@@ -136,7 +155,9 @@ fn measured(options: &Options, partitions: u32, promise: Promise) -> anyhow::Res
     let mut cluster = Cluster::format(Kind::Ottla, &home, &options.programs, options.nodes, &[])?;
     let counts: Vec<PathBuf> =
         (0..options.nodes).map(|node| home.with_extension(format!("{node}.syncs"))).collect();
-    if let Promise::Disk { delay } = promise {
+    if let Promise::Disk { delay } = promise
+        && is_traced
+    {
         cluster.nodes().zip(&counts).for_each(|(node, count)| node.set_wrapper(tracer(count, delay)));
     }
     cluster.start(None)?;
@@ -146,20 +167,19 @@ fn measured(options: &Options, partitions: u32, promise: Promise) -> anyhow::Res
         ("--partitions", partitions.to_string()),
         ("--replication", options.nodes.min(3).to_string()),
         ("--rate", options.rate.to_string()),
-        ("--seconds", options.seconds.to_string()),
+        ("--seconds", seconds.to_string()),
         ("--ramp", RAMP.to_string()),
         ("--topic-config", format!("flush.messages={}", flush_messages(promise))),
     ] {
         arguments.extend([name.to_owned(), value]);
     }
-    let phase = Phase::of(&mut cluster, &arguments, None, &options.disk, options.seconds + 120.0)?;
+    let phase = Phase::of(&mut cluster, &arguments, None, &options.disk, seconds + 120.0)?;
     anyhow::ensure!(phase.outcome.failed == 0, "{} records failed", phase.outcome.failed);
     cluster.stop()?;
-    let syncs = match promise {
-        Promise::PageCache => None,
-        Promise::Disk { .. } => Some(counts.iter().map(|count| counted(count)).sum::<anyhow::Result<u64>>()?),
-    };
-    Ok(Run { promise, phase, syncs })
+    let mib = phase.outcome.bytes.max(1) as f64 / f64::from(1 << 20);
+    let syncs = is_traced.then(|| counts.iter().map(|count| counted(count)).sum::<anyhow::Result<u64>>());
+    let syncs_per_mib = syncs.transpose()?.map(|syncs| syncs as f64 / mib);
+    Ok(Run { promise, phase, syncs_per_mib })
 }
 
 fn flush_messages(promise: Promise) -> i64 {

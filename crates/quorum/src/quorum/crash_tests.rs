@@ -129,3 +129,21 @@ fn a_full_disk_refuses_and_recovers() {
     let quorum = open_on(&disk, dir.path(), KRaftVersion::Dynamic).expect("opened again");
     assert_eq!(quorum.image().topics.len(), 1);
 }
+
+#[test]
+fn a_leader_without_space_for_other_voters_goes_on_deciding() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    format(dir.path(), KRaftVersion::Dynamic, &Bootstrap::default());
+    let disk = FaultyDisk::new(dir.path()).expect("readable");
+    let mut quorum = open_on(&disk, dir.path(), KRaftVersion::Dynamic).expect("opened");
+    quorum.append(&topic(1), NOW).expect("appended");
+    disk.set_space_left(Some(10));
+    let voters = quorum.raft.voters().clone();
+    assert!(quorum.append_voters(voters.clone(), NOW).expect_err("the disk is full").is_no_space());
+    assert_eq!(quorum.image().topics.len(), 1, "what was decided before");
+    disk.set_space_left(None);
+    quorum.append(&topic(2), NOW).expect("it leads, and there is space again");
+    quorum.append_voters(voters, NOW).expect("there is space again");
+    quorum.commit(NOW).expect("committed");
+    assert_eq!(quorum.committed_image().topics.len(), 2);
+}

@@ -98,13 +98,15 @@ impl Quorum {
         Ok(events)
     }
 
-    /// The image at the log's end.
+    /// The image at the log's end. It stays the tip: what is to follow it may find no space.
     pub(super) fn tip_at_end(&mut self) -> Result<Replay, QuorumError> {
         let end = self.next_offset();
-        match self.tip.take().filter(|tip| tip.last().offset + 1 == end) {
-            Some(tip) => Ok(tip),
-            None => self.replay_to(self.committed.clone(), end),
-        }
+        let tip = match self.tip.take().filter(|tip| tip.last().offset + 1 == end) {
+            Some(tip) => tip,
+            None => self.replay_to(self.committed.clone(), end)?,
+        };
+        self.tip = Some(tip.clone());
+        Ok(tip)
     }
 
     /// Brings the committed image to the high watermark.

@@ -49,8 +49,9 @@ pub enum FollowError {
         /// Where the log ends.
         end: Offset,
     },
-    /// The log is empty, and the leader's batch begins before: its log start lies within the batch.
-    #[error("the leader's first batch begins at {0}, before the log")]
+    /// The leader's first batch begins before the log ends: its log start lies within the batch, and the log is empty, or has
+    /// other batches below, which the leader cannot tell of any more.
+    #[error("the leader's first batch begins at {0}, before the log's end")]
     BeginsBefore(Offset),
     /// An earlier truncation is not noted on disk.
     #[error("a truncation is not noted yet")]
@@ -181,12 +182,15 @@ impl Partition {
         })
     }
 
-    /// Begins an empty log anew at `base`, where the batch begins that holds the leader's log start.
+    /// Goes back to `base`, where the batch begins that holds the leader's log start; an empty log begins there anew.
     ///
     /// # Errors
     /// Another leader epoch, or the storage failed.
     pub fn begin_at(&self, leader_epoch: i32, base: Offset, now: TimestampMs) -> Result<Offset, FollowError> {
-        self.cut(leader_epoch, |log| log.truncate_fully_and_start_at(base, now))
+        self.cut(leader_epoch, |log| {
+            let is_empty = log.start_offset() >= log.end_offset();
+            if is_empty { log.truncate_fully_and_start_at(base, now) } else { log.truncate_to(base, now) }
+        })
     }
 
     fn cut(
@@ -225,11 +229,8 @@ impl Partition {
     }
 }
 
-/// Where the first of the batches begins, if that is below the start of an empty log.
+/// Where the first of the batches begins, if the log ends within it.
 fn begins_before(log: &Log, records: &Bytes) -> Option<Offset> {
-    if log.start_offset() < log.end_offset() {
-        return None;
-    }
     let first = BatchHeader::parse(records).ok()?;
     let around = first.base_offset < log.end_offset().0 && log.end_offset().0 <= first.last_offset();
     around.then_some(Offset(first.base_offset))

@@ -306,7 +306,8 @@ impl Partitions {
         let online =
             |directory: &Arc<LogDirectory>| !directory.is_offline() && Some(directory.id()) == assigned;
         let any_offline = || self.directories.iter().any(|directory| directory.is_offline());
-        !self.directories.iter().any(online) && (is_named(assigned) || any_offline())
+        !self.directories.iter().any(online)
+            && (any_offline() || counts_elsewhere(state, self.config.node_id))
     }
 
     /// The directory that the image names, or the emptiest one that is online, those with room first.
@@ -370,17 +371,17 @@ impl Partitions {
         }
     }
 
-    /// Where partitions lie that `image` has elsewhere or nowhere. With a single directory there is nothing to tell.
+    /// Where partitions lie that `image` has elsewhere or nowhere. With a single directory there is nothing to tell, unless
+    /// it took the place of another.
     pub fn misplaced(&self, image: &MetadataImage) -> Vec<Placement> {
-        if self.directories.len() < 2 {
-            return Vec::new();
-        }
+        let is_single = self.directories.len() < 2;
         let placement = |partition: Arc<Partition>| {
             let name = partition.name();
             let state = image.partition(&name.topic, name.partition)?;
             let lies = partition.directory().id();
             let noted = state.directory_of(self.config.node_id)?;
-            (noted != lies).then(|| (partition.topic_id(), name.partition, lies))
+            let tell = noted != lies && (!is_single || is_named(Some(noted)));
+            tell.then(|| (partition.topic_id(), name.partition, lies))
         };
         self.all().into_iter().filter_map(placement).collect()
     }
@@ -428,6 +429,12 @@ fn is_named(assigned: Option<Uuid>) -> bool {
     assigned.is_some_and(|id| ![directory_id::UNASSIGNED, directory_id::MIGRATING].contains(&id))
 }
 
+/// Whether this replica is in sync with what it has in a directory that is not here. Made anew it would count as having it;
+/// one that is not in sync is made anew where its disk was replaced.
+fn counts_elsewhere(state: &PartitionImage, id: i32) -> bool {
+    is_named(state.directory_of(id)) && state.isr.contains(&id)
+}
+
 /// What is to be opened, and where: in the directory that has it, else in the one that the image names, else in the
 /// emptiest; nowhere if it may lie in a directory that cannot be read.
 fn jobs(
@@ -448,7 +455,8 @@ fn jobs(
             let assigned = state.directory_of(config.node_id);
             let has = found.iter_mut().position(|found| found.take(&name, topic.id));
             let named = || found.iter().position(|found| Some(found.directory.id()) == assigned);
-            let lost = || is_named(assigned) || directories.iter().any(|directory| directory.is_offline());
+            let any_offline = || directories.iter().any(|directory| directory.is_offline());
+            let lost = || any_offline() || counts_elsewhere(state, config.node_id);
             let emptiest = || (0..found.len()).min_by_key(|at| found.get(*at).map_or(0, Found::len));
             let place = has.or_else(named).or_else(|| if lost() { None } else { emptiest() });
             let Some(found) = place.and_then(|at| found.get(at)) else {

@@ -420,3 +420,59 @@ fn a_log_that_cannot_be_opened_for_want_of_space_stays_as_it_is() {
     fixture.reload();
     assert_eq!(fixture.partitions.find("t", 0).unwrap().log_end_offset(), Offset(3));
 }
+
+/// Its disk was replaced: the registration under a new directory has taken it out of the ISR.
+#[test]
+fn a_replica_whose_directory_is_gone_is_made_anew_unless_it_counts_as_having_everything() {
+    let (gone, other) = (Uuid::from_bytes([99; 16]), 2);
+    let mut fixture = Fixture::new(1, &[]);
+    for (index, isr) in [(0, vec![other]), (1, vec![NODE, other]), (2, vec![])] {
+        let (replicas, directories) = (vec![NODE, other], vec![gone, gone]);
+        let record = PartitionRecord { replicas, isr, directories, leader: other, ..led(index) };
+        fixture.image.apply(&record.into()).unwrap();
+    }
+    fixture.reload();
+    let made = |fixture: &Fixture| [0, 1, 2].map(|index| fixture.partitions.find("t", index).is_some());
+    assert_eq!(made(&fixture), [true, false, true], "what is in sync may lie in the directory that is gone");
+    let here = fixture.directories[0].id();
+    assert_eq!(fixture.partitions.misplaced(&fixture.image), [(TOPIC, 0, here), (TOPIC, 2, here)]);
+
+    let old = fixture.image.clone();
+    let isr = Some(vec![other]);
+    let left = PartitionChangeRecord { partition_id: 1, topic_id: TOPIC, isr, ..Default::default() };
+    fixture.image.apply(&left.into()).unwrap();
+    fixture.partitions.apply(&old, &fixture.image, clock::now());
+    assert_eq!(made(&fixture), [true; 3], "in sync no more");
+}
+
+/// What a follower has may differ from the leader's log below that log's start, where no epoch tells of it any more.
+#[test]
+fn a_follower_that_ends_within_the_leaders_first_batch_goes_back_to_where_that_begins() {
+    let mut fixture = Fixture::new(1, &[]);
+    let partition = fixture.create(0);
+    fixture.elect(2);
+    let epoch = partition.leadership().epoch;
+    let batch = |base: i64, records: usize| {
+        let mut batch = BatchBuilder::new(base).leader_epoch(epoch);
+        for _ in 0..records {
+            batch.push(Record { value: Some(Bytes::from_static(b"x")), ..Record::default() });
+        }
+        batch.build()
+    };
+    let follow = |from: i64, records: Bytes| {
+        let leader = LeaderBounds { high_watermark: Offset(0), log_start: Offset(0) };
+        let followed = partition.append_as_follower(epoch, Offset(from), records, leader, clock::now());
+        fixture.partitions.note_cuts();
+        followed
+    };
+    follow(0, batch(0, 2)).unwrap();
+    follow(2, batch(2, 1)).unwrap();
+    let refused = follow(3, batch(2, 2));
+    assert!(matches!(refused, Err(FollowError::BeginsBefore(Offset(2)))), "{refused:?}");
+    assert_eq!(partition.begin_at(epoch, Offset(2), clock::now()).unwrap(), Offset(2));
+    fixture.partitions.note_cuts();
+    follow(2, batch(2, 2)).unwrap();
+    assert_eq!(partition.log_end_offset(), Offset(4));
+    let refused = follow(4, batch(1, 1));
+    assert!(matches!(refused, Err(FollowError::Append(_))), "{refused:?}");
+}

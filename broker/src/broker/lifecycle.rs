@@ -70,7 +70,7 @@ impl Lifecycle {
         }
     }
 
-    /// Under which this run of the broker is registered; -1 before.
+    /// Under which this run of the broker is registered; -1 before. Another one after it had to register again.
     pub fn epoch(&self) -> Arc<AtomicI64> {
         Arc::clone(&self.0.epoch)
     }
@@ -131,6 +131,11 @@ impl Task {
             let standing = self.member.beaten(answer, &now, clock::monotonic());
             self.shared.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
             if standing == Standing::MayStop {
+                return;
+            }
+            let image = self.channel.image();
+            let registered = image.broker(self.member.id()).map(|broker| &**broker);
+            if self.member.registers_again(registered) && !self.register().await {
                 return;
             }
             let pause = self.member.pause(&now, self.interval);

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use ottla_quorum::image::BrokerImage;
 use ottla_wire::messages::{
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
 };
@@ -65,6 +66,11 @@ impl Member {
     /// Under which it is registered; -1 before.
     pub(crate) fn epoch(&self) -> i64 {
         self.epoch
+    }
+
+    /// `node.id`.
+    pub(crate) fn id(&self) -> i32 {
+        self.registration.broker_id
     }
 
     /// Says that it is there.
@@ -146,6 +152,25 @@ impl Member {
         self.standing
     }
 
+    /// Whether it registers again, because an earlier run of this very broker is what is `registered` in its place: a request
+    /// that was read late, by a controller that had stood still. Of one that runs elsewhere and has its place for good it is
+    /// told by the log directories: nobody else runs on those that are locked here.
+    pub(crate) fn registers_again(&mut self, registered: Option<&BrokerImage>) -> bool {
+        let own = &self.registration;
+        let is_earlier = |broker: &BrokerImage| {
+            broker.epoch > self.epoch
+                && broker.incarnation_id != own.incarnation_id
+                && broker.log_dirs.iter().any(|directory| own.log_dirs.contains(directory))
+        };
+        let again = self.standing == Standing::Removed && registered.is_some_and(is_earlier);
+        if again {
+            // What was in sync then is not known to have stayed so.
+            self.registration.previous_broker_epoch = -1;
+            (self.epoch, self.standing) = (-1, Standing::Unregistered);
+        }
+        again
+    }
+
     /// How long until the next heartbeat of one that beats every `interval` while it waits for nothing: what is wanted and
     /// not granted is asked for again soon.
     pub(crate) fn pause(&self, wanted: &Wanted, interval: Duration) -> Duration {
@@ -222,6 +247,42 @@ mod tests {
         assert_eq!(standing(&answer(false, false)), Standing::Serving);
         assert_eq!(standing(&answer(true, false)), Standing::Fenced);
         assert_eq!(standing(&answer(true, true)), Standing::MayStop);
+    }
+
+    #[test]
+    fn a_broker_whose_place_an_earlier_run_took_registers_again() {
+        let directory = |number| vec![Uuid::from_bytes([number; 16])];
+        let registration = BrokerRegistrationRequest {
+            incarnation_id: Uuid::from_bytes([2; 16]),
+            log_dirs: directory(7),
+            previous_broker_epoch: 3,
+            ..Default::default()
+        };
+        let mut member = Member { epoch: 5, standing: Standing::Serving, ..Member::new(registration) };
+        let registered = |run, epoch, directories| BrokerImage {
+            id: 0,
+            epoch,
+            incarnation_id: Uuid::from_bytes([run; 16]),
+            endpoints: Vec::new(),
+            features: Vec::new(),
+            rack: None,
+            fenced: true,
+            in_controlled_shutdown: false,
+            is_migrating_zk_broker: false,
+            log_dirs: directories,
+            cordoned_log_dirs: None,
+        };
+        let earlier = registered(1, 9, directory(7));
+        assert!(!member.registers_again(Some(&earlier)), "it has not heard of that");
+        let stale = ErrorCode::StaleBrokerEpoch.code();
+        let answer = BrokerHeartbeatResponse { error_code: stale, ..Default::default() };
+        assert_eq!(member.beaten(Ok(answer), &Wanted::default(), Millis(0)), Standing::Removed);
+        assert!(!member.registers_again(None), "it was unregistered");
+        assert!(!member.registers_again(Some(&registered(2, 5, directory(7)))), "older metadata");
+        assert!(!member.registers_again(Some(&registered(3, 9, directory(8)))), "another broker has its id");
+        assert!(member.registers_again(Some(&earlier)));
+        assert_eq!((member.epoch(), member.standing()), (-1, Standing::Unregistered));
+        assert_eq!(member.registration().previous_broker_epoch, -1);
     }
 
     #[test]

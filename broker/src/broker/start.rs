@@ -56,7 +56,6 @@ const FORWARDING_DEADLINE: Duration = Duration::from_secs(30);
 pub struct Node {
     pub(super) broker: Arc<Broker>,
     pub(super) server: ControllerServer,
-    pub(super) broker_epoch: i64,
     pub(super) tasks: TaskTracker,
     pub(super) connections: TaskTracker,
     pub(super) failed: CancellationToken,
@@ -166,7 +165,6 @@ async fn serve(founded: Founded, listeners: Vec<Listener>) -> Result<Node, Start
         server,
         control,
         _directories: found,
-        broker_epoch,
         tasks,
         connections: TaskTracker::new(),
         failed: CancellationToken::new(),
@@ -305,8 +303,8 @@ fn assemble(
     let cleaner = LogCleaner::new(Arc::clone(&partitions), now.cleaner.clone());
     let groups = Coordinator::new(config, Arc::clone(&partitions));
     groups.apply(&MetadataImage::default(), &image);
-    let replication = replication(config, &context.controller, &partitions, tasks);
-    replication.set_broker_epoch(lifecycle.epoch().load(Ordering::Acquire));
+    let replication =
+        replication(config, &context.controller, &partitions, tasks).registered(lifecycle.epoch());
     replication.apply(&MetadataImage::empty(identity.cluster_id.clone()), &image);
     lifecycle.set_metadata_offset(image.offset(), false);
     let slots = usize::try_from(config.fetch.session_slots).unwrap_or(0);

@@ -38,7 +38,8 @@ impl Node {
         if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
             warn!("background tasks did not finish in time");
         }
-        let (partitions, epoch) = (self.broker.partitions.clone(), self.broker_epoch);
+        let epoch = self.broker.lifecycle.epoch().load(Ordering::Acquire);
+        let partitions = self.broker.partitions.clone();
         let per_directory = usize::try_from(self.broker.current_config().log.recovery_threads).unwrap_or(1);
         let threads = per_directory * partitions.directories().len();
         let cleaner = self.broker.cleaner.clone();

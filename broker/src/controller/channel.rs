@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_client::{CallError, Connection, Options, Versions, address};
+use ottla_quorum::MetadataImage;
 use ottla_wire::messages::{
     AllocateProducerIdsRequest, AlterPartitionRequest, AlterPartitionResponse, AssignReplicasToDirsRequest,
     BrokerHeartbeatRequest, BrokerRegistrationRequest, ControllerRegistrationRequest, CreateTopicsRequest,
@@ -59,6 +60,11 @@ impl ControllerChannel {
     pub fn new(controller: ControllerHandle, client_id: Str, deadline: Duration) -> Self {
         let options = Options { client_id, deadline, longest_answer: LONGEST_ANSWER };
         Self { controller, options, connection: None, served: Arc::default() }
+    }
+
+    /// The newest metadata that this node knows to be committed.
+    pub fn image(&self) -> Arc<MetadataImage> {
+        self.controller.image()
     }
 
     /// What the active controller serves, where that is another node that was reached already.

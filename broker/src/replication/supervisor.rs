@@ -78,9 +78,10 @@ impl<C: Connect> Replication<C> {
         }
     }
 
-    /// The epoch under which this broker is registered now; leaders know by it which start of it fetches.
-    pub fn set_broker_epoch(&self, epoch: i64) {
-        self.broker_epoch.store(epoch, Ordering::Release);
+    /// The epoch under which this broker is registered at any time; leaders know by it which start of it fetches.
+    #[must_use]
+    pub fn registered(self, broker_epoch: Arc<AtomicI64>) -> Self {
+        Self { broker_epoch, ..self }
     }
 
     /// Another `num.replica.fetchers`; what is followed by `image` is spread anew.

@@ -220,8 +220,8 @@ async fn follow_and_lead(version: i16, flush_messages: &str, failures: usize) {
         wires,
         Handle::current(),
         tracker.clone(),
-    );
-    replication.set_broker_epoch(if version < 15 { -1 } else { 200 });
+    )
+    .registered(Arc::new(AtomicI64::new(if version < 15 { -1 } else { 200 })));
     let nothing = MetadataImage::empty("cluster".into());
     let mut now = image();
     replication.apply(&nothing, &now);

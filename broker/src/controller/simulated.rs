@@ -10,9 +10,10 @@ use ottla_quorum::{
     Correlation, Destination, Inbound, MetadataImage, Quorum, QuorumConfig, QuorumError, QuorumRequest,
 };
 use ottla_wire::messages::CreateTopicsRequest;
-use ottla_wire::messages::create_topics_request::CreatableTopic;
+use ottla_wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ottla_wire::{Str, Uuid};
 
+use super::permits::Verdict;
 use super::state::Controller;
 use super::task::{Message, Task, Ways, now};
 use super::topics::{self, Context};
@@ -112,16 +113,32 @@ impl SimulatedController {
     }
 }
 
-/// Makes a topic under an id of the caller's; whether it is there then.
+/// Asks whether the node may stop: the answer, and the metadata by which it was found. It is told when that is committed, and
+/// much may be otherwise by then.
+pub(crate) async fn ask_permit(handle: ControllerHandle, node: i32) -> Option<(Verdict, MetadataImage)> {
+    handle.ask(move |task| Ok((task.ask_permit(node), task.image().clone()))).await.ok()
+}
+
+/// Makes a topic of partitions with three replicas under an id of the caller's; whether it is there then.
 pub(crate) fn create_topic(
     handle: ControllerHandle,
     name: &str,
     num_partitions: i32,
-    replication_factor: i16,
+    configs: &[(&str, &str)],
     id: Uuid,
 ) -> impl Future<Output = bool> + Send + use<> {
-    let topic =
-        CreatableTopic { name: Str::from(name), num_partitions, replication_factor, ..Default::default() };
+    let config = |(name, value): &(&str, &str)| CreatableTopicConfig {
+        name: Str::from(*name),
+        value: Some(Str::from(*value)),
+        ..Default::default()
+    };
+    let topic = CreatableTopic {
+        name: Str::from(name),
+        num_partitions,
+        replication_factor: 3,
+        configs: configs.iter().map(config).collect(),
+        ..Default::default()
+    };
     let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1_000, ..Default::default() };
     async move {
         let created = handle.ask(move |task| {

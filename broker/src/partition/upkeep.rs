@@ -137,7 +137,7 @@ impl Partitions {
         });
     }
 
-    fn purge_files(&self, now: TimestampMs) {
+    pub(crate) fn purge_files(&self, now: TimestampMs) {
         self.each("purge", |partition| partition.with_log(|log| log.purge(now)).unwrap_or(Ok(())));
         self.purge(now);
     }

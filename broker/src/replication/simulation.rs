@@ -35,6 +35,7 @@ use crate::fetch_session::Sessions;
 use crate::partition::{
     Answer, LogDirectory, Partition, Partitions, RequiredAcks, Surroundings, TopicPartition, Work,
 };
+use crate::simulation::Broken;
 use crate::storage::FileSystem;
 
 const TOPIC: Uuid = Uuid::from_bytes([7; 16]);
@@ -44,18 +45,6 @@ const EVENTS: usize = 400;
 const NOW: TimestampMs = TimestampMs(1_000_000);
 
 mod controller;
-
-/// A rule that is broken on purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Broken {
-    Nothing,
-    /// What the leader has is acknowledged.
-    AckAtOwnEnd,
-    /// A follower goes on where its log ends, whatever its history.
-    NoTruncation,
-    /// What is not on disk counts although disks may forget it.
-    CountUnsynced,
-}
 
 /// What happened, all schedules together.
 #[derive(Debug, Default, Clone, Copy)]

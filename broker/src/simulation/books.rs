@@ -51,6 +51,8 @@ pub(super) struct Part {
     pub(super) is_void: bool,
     /// Who led last, while nobody is in sync.
     led_last: BTreeSet<i32>,
+    /// Up to where records were asked to be deleted.
+    deleted: i64,
     /// Up to where each node's log was compared.
     compared: BTreeMap<i32, i64>,
     /// The last epoch whose leader was looked at.
@@ -67,6 +69,8 @@ pub(super) struct Plan {
 #[derive(Default)]
 pub(super) struct Books {
     pub(super) durable: bool,
+    /// Old records are deleted.
+    retains: bool,
     pub(super) counters: Counters,
     quorum_leaders: BTreeMap<i32, i32>,
     votes: BTreeMap<(ReplicaKey, i32), ReplicaKey>,
@@ -95,8 +99,8 @@ fn digest(batch: &[u8]) -> u64 {
 }
 
 impl Books {
-    pub(super) fn new(durable: bool) -> Self {
-        Self { durable, ..Self::default() }
+    pub(super) fn new(durable: bool, retains: bool) -> Self {
+        Self { durable, retains, ..Self::default() }
     }
 
     /// A replica grants a vote.
@@ -220,6 +224,13 @@ impl Books {
         part.acked.insert(base, (next, digest(batch)));
     }
 
+    /// Whoever leads has deleted the records before an offset.
+    pub(super) fn deleted(&mut self, id: &PartitionId, before: i64) {
+        let Some(part) = self.parts.get_mut(id) else { return };
+        self.counters.deletions += 1;
+        part.deleted = part.deleted.max(before);
+    }
+
     /// A group was told that its commit is safe.
     pub(super) fn committed(&mut self, group: Str, offset: i64) {
         self.counters.commits += 1;
@@ -254,8 +265,12 @@ impl Books {
         if partition.directory().is_offline() {
             return Ok(());
         }
-        let high_watermark = partition.high_watermark().0;
-        let from = part.compared.get(&node).copied().unwrap_or(0).min(high_watermark);
+        let (start, high_watermark) = (partition.log_start_offset().0, partition.high_watermark().0);
+        let may_start = if self.retains && &*id.0 != OFFSETS_TOPIC { part.end } else { part.deleted };
+        ensure(start <= may_start, || {
+            format!("{id:?} on {node} begins at {start}, deleted was up to {may_start}")
+        })?;
+        let from = part.compared.get(&node).copied().unwrap_or(0).min(high_watermark).max(start);
         let mut to = from;
         if from < high_watermark {
             let found = batches(partition, from, high_watermark);
@@ -339,7 +354,7 @@ impl Part {
     fn check_leader(&mut self, partition: &Partition) -> Result<(), Violation> {
         let end = partition.log_end_offset().0;
         ensure(end >= self.end, || format!("ends at {end}, {} was committed", self.end))?;
-        let found = batches(partition, 0, end);
+        let found = batches(partition, partition.log_start_offset().0, end);
         self.compare(0, &found, false)?;
         let last = self.acked.last_key_value().map_or(0, |(_, (next, _))| *next);
         ensure(end >= last, || format!("ends at {end}, {last} was acknowledged"))

@@ -139,6 +139,12 @@ impl Broker {
         Ok(broker)
     }
 
+    /// Under which it is registered now.
+    pub(super) fn set_epoch(&mut self, epoch: i64) {
+        self.epoch = epoch;
+        self.fetchers.values_mut().for_each(|fetching| fetching.core.set_broker_epoch(epoch));
+    }
+
     pub(super) fn is_offline(&self) -> bool {
         self.partitions.directories().iter().any(|directory| directory.is_offline())
     }
@@ -202,6 +208,8 @@ impl Broker {
         }
         if self.checkpoint_at <= mono {
             self.checkpoint_at = mono + 5_000;
+            self.partitions.retain(clock::now());
+            self.partitions.purge_files(clock::now());
             drop(self.partitions.checkpoint_all());
         }
         if self.work_at.is_some_and(|at| at <= mono) {

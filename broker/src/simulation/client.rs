@@ -7,19 +7,19 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use ottla_log::{Offset, Origin};
-use ottla_quorum::{MetadataImage, QuorumRequest, QuorumResponse};
+use ottla_quorum::testing::next_change_of_voters;
+use ottla_quorum::{MetadataImage, QuorumResponse};
 use ottla_wire::batch::{BatchBuilder, Record};
-use ottla_wire::messages::{AddRaftVoterRequest, RemoveRaftVoterRequest, add_raft_voter_request};
 use ottla_wire::{Str, Uuid};
 use tokio::sync::oneshot;
 
 use super::Broken;
 use super::books::{PartitionId, Plan, Violation, ensure};
-use super::node::endpoint;
+use super::node::{Node, endpoint};
 use super::world::{World, below};
 use crate::clock;
 use crate::controller::permits::Verdict;
-use crate::controller::simulated::create_topic;
+use crate::controller::simulated::{ask_permit, create_topic};
 use crate::group::GroupError;
 use crate::group::placement::OFFSETS_TOPIC;
 use crate::group::shard::{Commit, CommitPartition, Request, ShardAnswer};
@@ -30,6 +30,9 @@ const PARTITIONS: i32 = 3;
 const GROUPS: usize = 3;
 /// How long a producer waits, in ms.
 const PATIENCE_MS: i64 = 6_000;
+/// Where records are too old after a while.
+const RETENTION_MS: &str = "20000";
+const COMPACTED: &[(&str, &str)] = &[("cleanup.policy", "compact")];
 
 #[derive(Default)]
 pub(super) struct Client {
@@ -73,7 +76,7 @@ struct Admin {
 enum Outcome {
     Nothing,
     Voters(bool),
-    Permit(i32, Option<Verdict>),
+    Permit(i32, Option<Box<(Verdict, MetadataImage)>>),
 }
 
 /// Stops of one node after the other.
@@ -105,11 +108,12 @@ impl World {
         if !self.faulty {
             return if self.rng.one_in(4) { self.administer() } else { self.produce() };
         }
-        match self.rng.below(20) {
-            0..=12 => self.produce(),
-            13..=16 => self.commit(),
-            17 => self.administer(),
-            _ => self.ask_permit(),
+        match self.rng.below(60) {
+            0..=38 => self.produce(),
+            39..=50 => self.commit(),
+            51..=53 => self.administer(),
+            54..=58 => self.ask_permit(),
+            _ => self.delete_records(),
         }
     }
 
@@ -122,12 +126,13 @@ impl World {
         let Some(at) = self.active().filter(|_| serving >= 3) else { return Ok(()) };
         let Some(up) = &self.nodes[at].up else { return Ok(()) };
         let image = up.controller.decided();
-        let (name, partitions, id) = match image.topics.by_name(TOPIC) {
-            None => (TOPIC, PARTITIONS, [7; 16]),
-            Some(_) => (OFFSETS_TOPIC, 1, [8; 16]),
+        let retention: &[_] = if self.settings.retains { &[("retention.ms", RETENTION_MS)] } else { &[] };
+        let (name, partitions, configs, id) = match image.topics.by_name(TOPIC) {
+            None => (TOPIC, PARTITIONS, retention, [7; 16]),
+            Some(_) => (OFFSETS_TOPIC, 1, COMPACTED, [8; 16]),
         };
         let handle = up.controller.handle().clone();
-        let created = create_topic(handle, name, partitions, 3, Uuid::from_bytes(id));
+        let created = create_topic(handle, name, partitions, configs, Uuid::from_bytes(id));
         let future = async move {
             created.await;
             Outcome::Nothing
@@ -145,7 +150,7 @@ impl World {
         let mut admin = Admin { node, life, future };
         // Sent before the node is looked at.
         if let Poll::Ready(outcome) = admin.future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return self.outcome(at, outcome);
+            return self.outcome(outcome);
         }
         self.client.admin.push(admin);
         self.touch(at)
@@ -153,9 +158,8 @@ impl World {
 
     fn up_and_running(&mut self) -> Option<usize> {
         let now = self.now;
-        let running = |node: &super::node::Node| {
-            node.paused_until <= now && node.up.as_ref().is_some_and(|up| up.broker.is_some())
-        };
+        let running =
+            |node: &Node| node.paused_until <= now && node.up.as_ref().is_some_and(|up| up.broker.is_some());
         let all: Vec<usize> =
             (0..self.nodes.len()).filter(|at| self.nodes.get(*at).is_some_and(running)).collect();
         all.get(self.rng.below(all.len())).copied()
@@ -213,6 +217,30 @@ impl World {
                 healed: !self.faulty,
                 future: Box::pin(future),
             });
+        }
+        self.touch(at)
+    }
+
+    /// Deletes some of the oldest records; the leader answers when its new log start is on disk.
+    fn delete_records(&mut self) -> Result<(), Violation> {
+        let index = i32::try_from(self.rng.below(usize::try_from(PARTITIONS).unwrap())).unwrap();
+        let leader = self.books.truth.partition(TOPIC, index).map_or(-1, |state| state.leader);
+        let is_there = |node: &Node| node.id == leader && node.paused_until <= self.now;
+        let Some(at) = self.nodes.iter().position(is_there) else { return Ok(()) };
+        let node = &self.nodes[at];
+        node.set_clock(self.now);
+        let Some(broker) = node.up.as_ref().and_then(|up| up.broker.as_ref()) else { return Ok(()) };
+        let Some(partition) = broker.partitions.find(TOPIC, index) else { return Ok(()) };
+        let start = partition.log_start_offset().0;
+        let some = usize::try_from(partition.high_watermark().0 - start).unwrap_or(0);
+        let before = start + below(&mut self.rng, some + 1);
+        let deleted = partition.delete_records(Some(Offset(before)));
+        self.trace.note(self.now, &[13, leader.into(), before], || {
+            format!("{TOPIC}-{index} is deleted up to {before} on {leader}: {deleted:?}")
+        });
+        if deleted.is_ok() {
+            drop(broker.partitions.checkpoint_all());
+            self.books.deleted(&(Str::from(TOPIC), index), before);
         }
         self.touch(at)
     }
@@ -329,21 +357,21 @@ impl World {
                 Poll::Pending => next += 1,
                 Poll::Ready(outcome) => {
                     self.client.admin.swap_remove(next);
-                    self.outcome(at, outcome)?;
+                    self.outcome(outcome)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn outcome(&mut self, at: usize, outcome: Outcome) -> Result<(), Violation> {
+    fn outcome(&mut self, outcome: Outcome) -> Result<(), Violation> {
         match outcome {
             Outcome::Nothing => Ok(()),
             Outcome::Voters(changed) => {
                 self.books.counters.voter_changes += u64::from(changed);
                 Ok(())
             }
-            Outcome::Permit(node, verdict) => self.permitted(at, node, verdict),
+            Outcome::Permit(node, answer) => self.permitted(node, answer.as_deref()),
         }
     }
 
@@ -351,39 +379,11 @@ impl World {
     fn administer(&mut self) -> Result<(), Violation> {
         let Some(at) = self.active() else { return Ok(()) };
         let Some(up) = &self.nodes[at].up else { return Ok(()) };
-        let status = up.controller.quorum().status();
-        let by_id = |id: i32| status.voters.iter().find(|voter| voter.id == id);
-        let voters = self.settings.voters;
-        let outside = self.nodes.iter().filter(|node| node.id <= voters && node.up.is_some());
-        let mut outside =
-            outside.filter(|node| by_id(node.id).is_none_or(|voter| voter.directory_id != node.directory));
-        let Some(node) = outside.next() else { return Ok(()) };
-        let request = match by_id(node.id) {
-            Some(old) => QuorumRequest::RemoveRaftVoter(RemoveRaftVoterRequest {
-                cluster_id: None,
-                voter_id: old.id,
-                voter_directory_id: old.directory_id,
-                ..Default::default()
-            }),
-            None => {
-                let endpoint = endpoint(node.id);
-                let listener = add_raft_voter_request::Listener {
-                    name: endpoint.name,
-                    host: endpoint.host,
-                    port: endpoint.port,
-                    ..Default::default()
-                };
-                QuorumRequest::AddRaftVoter(AddRaftVoterRequest {
-                    cluster_id: None,
-                    timeout_ms: 1000,
-                    voter_id: node.id,
-                    voter_directory_id: node.directory,
-                    listeners: vec![listener],
-                    ack_when_committed: true,
-                    ..Default::default()
-                })
-            }
-        };
+        let voters = up.controller.quorum().status().voters;
+        let count = self.settings.voters;
+        let mut outside = self.nodes.iter().filter(|node| node.id <= count && node.up.is_some());
+        let change = |node: &Node| next_change_of_voters(&voters, node.key(), endpoint(node.id));
+        let Some(request) = outside.find_map(change) else { return Ok(()) };
         let handle = up.controller.handle().clone();
         let future = async move {
             Outcome::Voters(match handle.quorum_request(request).await {
@@ -404,20 +404,19 @@ impl World {
         let Some(up) = &self.nodes[at].up else { return Ok(()) };
         let handle = up.controller.handle().clone();
         self.client.roll = Roll::Asking;
-        let future = async move { Outcome::Permit(id, handle.ask_restart_permit(id).await.ok()) };
+        let asked = ask_permit(handle, id);
+        let future = async move { Outcome::Permit(id, asked.await.map(Box::new)) };
         self.ask_controller(at, Box::pin(future))
     }
 
-    fn permitted(&mut self, at: usize, node: i32, verdict: Option<Verdict>) -> Result<(), Violation> {
+    fn permitted(&mut self, node: i32, answer: Option<&(Verdict, MetadataImage)>) -> Result<(), Violation> {
         self.client.roll = Roll::Idle;
-        let line = format!("may {node} stop: {verdict:?}");
-        self.trace.note(self.now, &[9, node.into()], || line);
-        let Some(Verdict::Granted { cost, .. }) = verdict else { return Ok(()) };
+        let verdict = answer.map(|(verdict, _)| verdict);
+        self.trace.note(self.now, &[9, node.into()], || format!("may {node} stop: {verdict:?}"));
+        let Some((Verdict::Granted { cost, .. }, decided)) = answer else { return Ok(()) };
         self.books.counters.permits += 1;
-        if let Some(up) = &self.nodes[at].up
-            && cost.partitions.is_empty()
-        {
-            may_stop(up.controller.decided(), node)?;
+        if cost.partitions.is_empty() {
+            may_stop(decided, node)?;
         }
         let fine = self.now - self.last_fault > 20_000 && !self.network.has_cuts() && self.is_calm;
         let all = self.nodes.iter().all(|node| node.up.as_ref().is_some_and(super::node::Up::serves));

@@ -7,10 +7,6 @@ use super::node::directory;
 use super::parcel::{Caller, Parcel, Reply};
 use super::world::{World, below};
 
-/// Off as long as a broker with a new directory does not make its replicas anew: they stay offline, and a world with one
-/// never comes together.
-const REPLACES_DISKS: bool = false;
-
 impl World {
     pub(super) fn fault(&mut self) -> Result<(), Violation> {
         self.next_fault = self.now + 50 + below(&mut self.rng, 2_500);
@@ -42,8 +38,7 @@ impl World {
             11..=13 => self.cut_links(at),
             14..=17 => self.network.heal(),
             18 => self.fill_disk(at),
-            19 if REPLACES_DISKS => self.replace_disk(at),
-            19 => {}
+            19 => self.replace_disk(at),
             20 => {
                 if let Some(up) = &mut self.nodes[at].up {
                     (up.wanted.stop, up.beat_at) = (true, 0);

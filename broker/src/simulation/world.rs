@@ -55,14 +55,15 @@ impl World {
         let is_calm = rng.one_in(4) && broken == Broken::Nothing;
         let nodes = if rng.one_in(3) { 4 } else { 3 };
         let durable = broken == Broken::CountUnsynced || rng.one_in(2);
-        let settings = Settings { voters: 3, durable, elr: !rng.one_in(3), broken };
+        let (elr, retains) = (!rng.one_in(3), rng.one_in(3));
+        let settings = Settings { voters: 3, durable, elr, retains, broken };
         let mut world = Self {
             nodes: (1..=nodes).map(|id| Node::new(id, &settings)).collect(),
             now: 1_000,
             settings,
             network: Network::default(),
             weather: if is_calm { Weather::FINE } else { ROUGH },
-            books: Books::new(durable),
+            books: Books::new(durable, retains),
             client: Client::default(),
             trace: Trace::new(printed),
             faulty: true,
@@ -201,7 +202,13 @@ impl World {
         let full = node.full_until > 0;
         let Some(up) = &mut node.up else { return Ok(()) };
         let image = up.controller.handle().image();
+        if up.member.registers_again(image.broker(id).map(|broker| &**broker)) {
+            up.beat_at = mono;
+        }
         let epoch = up.member.epoch();
+        if let Some(broker) = up.broker.as_mut().filter(|_| epoch >= 0) {
+            broker.set_epoch(epoch);
+        }
         if up.broker.is_none() && epoch >= 0 && image.offset() >= epoch && !up.wanted.stop {
             match Broker::load(&up.config, (&root, directory), disk, image, epoch) {
                 Ok(broker) => up.broker = Some(broker),

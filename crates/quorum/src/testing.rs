@@ -46,3 +46,37 @@ pub fn breaking<T>(rule: Rule, f: impl FnOnce() -> T) -> T {
     let _restore = Restore;
     f()
 }
+
+/// What an administrator asks for next so that the replica votes, which is reached at `endpoint`: another directory of its node
+/// goes, then it comes. `None` where it votes.
+#[cfg(any(test, feature = "testing"))]
+#[must_use]
+pub fn next_change_of_voters(
+    voters: &[crate::Voter],
+    replica: crate::ReplicaKey,
+    endpoint: crate::voters::VoterEndpoint,
+) -> Option<crate::QuorumRequest> {
+    use ottla_wire::messages::{
+        AddRaftVoterRequest, RemoveRaftVoterRequest, add_raft_voter_request::Listener,
+    };
+    let Some(old) = voters.iter().find(|voter| voter.id == replica.id) else {
+        let (name, host, port) = (endpoint.name, endpoint.host, endpoint.port);
+        return Some(crate::QuorumRequest::AddRaftVoter(AddRaftVoterRequest {
+            cluster_id: None,
+            timeout_ms: 1000,
+            voter_id: replica.id,
+            voter_directory_id: replica.directory_id,
+            listeners: vec![Listener { name, host, port, ..Default::default() }],
+            ack_when_committed: true,
+            ..Default::default()
+        }));
+    };
+    (old.directory_id != replica.directory_id).then(|| {
+        crate::QuorumRequest::RemoveRaftVoter(RemoveRaftVoterRequest {
+            cluster_id: None,
+            voter_id: old.id,
+            voter_directory_id: old.directory_id,
+            ..Default::default()
+        })
+    })
+}

@@ -5,6 +5,7 @@
 //! world, on every machine: nothing here asks the system for time or chance.
 
 mod clock;
+mod counters;
 pub mod disk;
 mod network;
 pub mod seeds;

@@ -1,5 +1,7 @@
 //! Which worlds are tried: by environment variables, so that a failure can be replayed.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 /// A number from an environment variable.
 #[must_use]
 pub fn asked(name: &str) -> Option<u64> {
@@ -16,6 +18,13 @@ pub fn from_environment(prefix: &str, first: u64, usual: u64) -> Vec<u64> {
             (first..first.saturating_add(many)).collect()
         }
     }
+}
+
+/// A first seed that nobody has tried: by the time.
+#[must_use]
+pub fn fresh() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or_default()
 }
 
 /// Tells the seed of a panic.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use ottla_log::disk::Disk as _;
 use ottla_quorum::bootstrap::{self, Bootstrap};
+use ottla_quorum::testing::next_change_of_voters;
 use ottla_quorum::voters::VoterEndpoint;
 use ottla_quorum::{
     Correlation, Failure, Inbound, KRaftVersion, MetadataRecord, MetadataVersion, Now, Outbound, Quorum,
     QuorumConfig, QuorumRequest, QuorumResponse, ReplicaKey, Token, VersionedRecord, Voter, VoterSet,
 };
 use ottla_testkit::{MemoryDisk, Network, Rng, Weather};
-use ottla_wire::messages::{AddRaftVoterRequest, RemoveRaftVoterRequest, add_raft_voter_request};
 use ottla_wire::records::metadata::TopicRecord;
 use ottla_wire::{Str, Uuid};
 
@@ -29,48 +29,26 @@ const ROUGH: Weather = Weather { lost: 40, doubled: 40, slow: 30, slow_ms: 1_500
 /// Far more than there are in any run.
 const MAX_EVENTS: u64 = 300_000;
 
-/// What happened, so that a run that tests nothing is noticed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counters {
-    pub events: u64,
-    pub elections: u64,
-    pub acked: u64,
-    pub crashes: u64,
-    pub power_cuts: u64,
-    pub partitions: u64,
-    pub truncations: u64,
-    pub snapshot_pieces: u64,
-    pub new_disks: u64,
-    pub voter_changes: u64,
-    pub stops: u64,
+ottla_testkit::counters! {
+    /// What happened, so that a run that tests nothing is noticed.
+    pub struct Counters {
+        events,
+        elections,
+        acked,
+        crashes,
+        power_cuts,
+        partitions,
+        truncations,
+        snapshot_pieces,
+        new_disks,
+        voter_changes,
+        stops,
+    }
 }
 
 impl Counters {
-    fn values(&mut self) -> [&mut u64; 11] {
-        [
-            &mut self.events,
-            &mut self.elections,
-            &mut self.acked,
-            &mut self.crashes,
-            &mut self.power_cuts,
-            &mut self.partitions,
-            &mut self.truncations,
-            &mut self.snapshot_pieces,
-            &mut self.new_disks,
-            &mut self.voter_changes,
-            &mut self.stops,
-        ]
-    }
-
-    pub fn add(&mut self, other: &Self) {
-        let mut other = *other;
-        for (sum, value) in self.values().into_iter().zip(other.values()) {
-            *sum += *value;
-        }
-    }
-
-    pub fn all_happened(mut self) -> bool {
-        self.values().into_iter().all(|value| *value > 0)
+    pub fn all_happened(&self) -> bool {
+        self.values().into_iter().all(|(_, value)| value > 0)
     }
 }
 
@@ -478,37 +456,11 @@ impl World {
             return Ok(());
         }
         let Some(quorum) = &self.nodes[at].quorum else { return Ok(()) };
-        let status = quorum.status();
-        let by_id = |id: i32| status.voters.iter().find(|voter| voter.id == id);
-        let outside =
-            self.nodes.iter().find(|node| by_id(node.id).is_none_or(|v| v.directory_id != node.directory_id));
-        let Some(node) = outside else { return Ok(()) };
-        let request = match by_id(node.id) {
-            Some(old) => QuorumRequest::RemoveRaftVoter(RemoveRaftVoterRequest {
-                cluster_id: None,
-                voter_id: old.id,
-                voter_directory_id: old.directory_id,
-                ..Default::default()
-            }),
-            None => {
-                let endpoint = endpoint(node.id);
-                let listener = add_raft_voter_request::Listener {
-                    name: endpoint.name,
-                    host: endpoint.host,
-                    port: endpoint.port,
-                    ..Default::default()
-                };
-                QuorumRequest::AddRaftVoter(AddRaftVoterRequest {
-                    cluster_id: None,
-                    timeout_ms: 1000,
-                    voter_id: node.id,
-                    voter_directory_id: node.directory_id,
-                    listeners: vec![listener],
-                    ack_when_committed: true,
-                    ..Default::default()
-                })
-            }
+        let voters = quorum.status().voters;
+        let change = |node: &Node| {
+            next_change_of_voters(&voters, ReplicaKey::new(node.id, node.directory_id), endpoint(node.id))
         };
+        let Some(request) = self.nodes.iter().find_map(change) else { return Ok(()) };
         let clock = self.clock();
         let token = self.token(at, Caller::Administrator);
         self.with(at, |quorum| quorum.receive(Inbound::Request { token, request }, clock))

@@ -51,7 +51,8 @@ pub(super) struct Part {
     pub(super) is_void: bool,
     /// Who led last, while nobody is in sync.
     led_last: BTreeSet<i32>,
-    /// Up to where records were asked to be deleted.
+    /// Up to where a leader has deleted records. Below nothing is promised: replicas whose log start is not on disk have them
+    /// again after a crash, or what they had there under an epoch that the leader cannot tell of any more.
     deleted: i64,
     /// Up to where each node's log was compared.
     compared: BTreeMap<i32, i64>,
@@ -270,7 +271,11 @@ impl Books {
         ensure(start <= may_start, || {
             format!("{id:?} on {node} begins at {start}, deleted was up to {may_start}")
         })?;
-        let from = part.compared.get(&node).copied().unwrap_or(0).min(high_watermark).max(start);
+        if leadership.here {
+            part.deleted = part.deleted.max(start);
+        }
+        let from = part.compared.get(&node).copied().unwrap_or(0).min(high_watermark);
+        let from = from.max(start).max(part.deleted);
         let mut to = from;
         if from < high_watermark {
             let found = batches(partition, from, high_watermark);
@@ -325,6 +330,10 @@ impl Part {
     fn compare(&mut self, from: i64, found: &[(i64, Batch)], committed: bool) -> Result<i64, Violation> {
         let mut at = from;
         for (base, batch) in found {
+            if *base < self.deleted {
+                at = batch.next;
+                continue;
+            }
             match self.committed.get(base) {
                 Some(known) => {
                     ensure(known == batch, || format!("has {batch:?} at {base}, elsewhere it is {known:?}"))?;
@@ -354,7 +363,7 @@ impl Part {
     fn check_leader(&mut self, partition: &Partition) -> Result<(), Violation> {
         let end = partition.log_end_offset().0;
         ensure(end >= self.end, || format!("ends at {end}, {} was committed", self.end))?;
-        let found = batches(partition, partition.log_start_offset().0, end);
+        let found = batches(partition, partition.log_start_offset().0.max(self.deleted), end);
         self.compare(0, &found, false)?;
         let last = self.acked.last_key_value().map_or(0, |(_, (next, _))| *next);
         ensure(end >= last, || format!("ends at {end}, {last} was acknowledged"))

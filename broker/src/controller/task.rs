@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::ControllerError;
 use super::state::{Controller, Job};
-use crate::clock;
+use crate::clock::{self, Millis};
 
 /// Messages that share a sync at most.
 const MAX_BATCH: usize = 128;
@@ -103,14 +103,14 @@ pub(super) struct Task<N> {
     pub(super) network: N,
     callers: HashMap<Token, oneshot::Sender<QuorumResponse>>,
     next_token: u64,
-    /// When it was last looked after what is too old, in monotonic ms.
-    cleaned: Instant,
+    /// When it was last looked after what is too old.
+    cleaned: Millis,
 }
 
 impl<N: Ways> Task<N> {
     /// Publishes the first image and sends the first messages.
     pub(super) fn begin(controller: Controller, publisher: Publisher, network: N) -> Self {
-        let (callers, cleaned) = (HashMap::new(), Instant::now());
+        let (callers, cleaned) = (HashMap::new(), clock::monotonic());
         let mut task = Self { controller, publisher, network, callers, next_token: 0, cleaned };
         task.publish();
         task
@@ -261,10 +261,11 @@ impl<N: Ways> Task<N> {
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "metadata snapshot failed"),
         }
-        if self.cleaned.elapsed() < HOUSEKEEPING {
+        let since = clock::monotonic().since(self.cleaned);
+        if u128::from(since.unsigned_abs()) < HOUSEKEEPING.as_millis() {
             return;
         }
-        self.cleaned = Instant::now();
+        self.cleaned = clock::monotonic();
         match quorum.clean(now) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "old metadata snapshots removed"),

@@ -269,7 +269,7 @@ impl Books {
         let (start, high_watermark) = (partition.log_start_offset().0, partition.high_watermark().0);
         let may_start = if self.retains && &*id.0 != OFFSETS_TOPIC { part.end } else { part.deleted };
         ensure(start <= may_start, || {
-            format!("{id:?} on {node} begins at {start}, deleted was up to {may_start}")
+            format!("{id:?} on {node} begins at {start}, it may up to {may_start}")
         })?;
         if leadership.here {
             part.deleted = part.deleted.max(start);

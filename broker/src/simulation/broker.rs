@@ -49,6 +49,7 @@ pub(super) struct Broker {
     work_at: Option<i64>,
     shrink_at: i64,
     checkpoint_at: i64,
+    retain_at: i64,
     /// The controller is to be told where partitions lie.
     tell_at: Option<i64>,
     pub(super) truncations: u64,
@@ -130,6 +131,7 @@ impl Broker {
             work_at: None,
             shrink_at: mono + MAX_LAG_MS / 2,
             checkpoint_at: mono + 5_000,
+            retain_at: mono + 5_000,
             tell_at: Some(mono),
             truncations: 0,
             loaded: Vec::new(),
@@ -147,6 +149,16 @@ impl Broker {
 
     pub(super) fn is_offline(&self) -> bool {
         self.partitions.directories().iter().any(|directory| directory.is_offline())
+    }
+
+    /// Deletes what is too old, now and then. Not in the event in which it was committed: the books would not have seen it.
+    pub(super) fn retain(&mut self) {
+        let mono = clock::monotonic_ms();
+        if self.retain_at <= mono {
+            self.retain_at = mono + 5_000;
+            self.partitions.retain(clock::now());
+            self.partitions.purge_files(clock::now());
+        }
     }
 
     /// Puts newer metadata into effect.
@@ -208,8 +220,6 @@ impl Broker {
         }
         if self.checkpoint_at <= mono {
             self.checkpoint_at = mono + 5_000;
-            self.partitions.retain(clock::now());
-            self.partitions.purge_files(clock::now());
             drop(self.partitions.checkpoint_all());
         }
         if self.work_at.is_some_and(|at| at <= mono) {

@@ -4,7 +4,7 @@
 //! come together.
 //!
 //! `OTTLA_SIMULATION_SEED=n` replays one seed and prints what happens, `OTTLA_SIMULATION_SEEDS=n` tries that many from
-//! `OTTLA_SIMULATION_FIRST` (0) on.
+//! `OTTLA_SIMULATION_FIRST` on, which else is a number that nobody has tried.
 
 mod books;
 mod broker;
@@ -17,7 +17,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 use ottla_quorum::testing::{Rule, breaking};
-use ottla_testkit::seeds::{Told, asked, from_environment};
+use ottla_testkit::seeds::{Told, asked, fresh, from_environment};
 
 use world::World;
 
@@ -104,8 +104,7 @@ fn a_cluster_loses_nothing_and_comes_together_again() {
     if std::env::var("OTTLA_SIMULATION_LOG").is_ok() {
         drop(tracing_subscriber::fmt().with_writer(std::io::stdout).without_time().try_init());
     }
-    // The same in every run until all that were tried are as they have to be, see `seeds.tsv`; then fresh ones.
-    let first = asked("OTTLA_SIMULATION_FIRST").unwrap_or(0);
+    let first = asked("OTTLA_SIMULATION_FIRST").unwrap_or_else(fresh);
     let seeds = from_environment("OTTLA_SIMULATION", first, SCHEDULES);
     let bounded = asked("OTTLA_SIMULATION_SEEDS").is_none() && seeds.len() > 1;
     println!("seeds from {first} on");

@@ -123,7 +123,13 @@ impl World {
         }
         if let Some(at) = self.nodes.iter().position(|node| node.next_at() <= self.now) {
             self.trace.note(self.now, &[1, self.nodes[at].id.into()], || format!("node {} wakes", at + 1));
-            return if self.nodes[at].up.is_some() { self.touch(at) } else { self.start(at) };
+            let node = &mut self.nodes[at];
+            node.set_clock(self.now);
+            let Some(up) = &mut node.up else { return self.start(at) };
+            if let Some(broker) = &mut up.broker {
+                broker.retain();
+            }
+            return self.touch(at);
         }
         if self.now >= self.client.next_at {
             return self.client();

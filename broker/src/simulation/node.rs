@@ -57,6 +57,8 @@ pub(super) struct Up {
     pub(super) served: Vec<Served>,
     /// Since when it may stop, in the world's ms.
     pub(super) may_stop_since: Option<i64>,
+    /// Since when its registration is gone.
+    pub(super) removed_since: Option<i64>,
     /// The committed offset, and the end of the metadata log.
     pub(super) seen: (i64, i64),
 }
@@ -171,6 +173,7 @@ impl Node {
             next_call: 0,
             served: Vec::new(),
             may_stop_since: None,
+            removed_since: None,
             seen,
         });
         (self.due, self.is_silent) = (now, false);

@@ -20,6 +20,8 @@ use crate::replication::{PeerError, isr};
 const BEAT_MS: i64 = 500;
 /// For how long everything may take to come together when the faults are over, in ms.
 const HEALED_MS: i64 = 90_000;
+/// For how long whoever runs a node looks on while another run has its place, in ms: one with the disk that was replaced.
+const REMOVED_MS: i64 = 10_000;
 /// Far more than there are in any run.
 const MAX_EVENTS: u64 = 400_000;
 /// The network while there are faults, and in worlds without any.
@@ -230,14 +232,18 @@ impl World {
         if up.member.standing() == Standing::MayStop {
             return self.leave(at);
         }
-        let is_over = matches!(up.member.standing(), Standing::Removed | Standing::Refused(_));
         ensure(!matches!(up.member.standing(), Standing::Refused(_)), || format!("node {id} is refused"))?;
+        let is_over = up.member.standing() == Standing::Removed;
+        if is_over && self.now - *up.removed_since.get_or_insert(self.now) > REMOVED_MS {
+            self.kill(at, false, 100);
+            return Ok(());
+        }
         if up.beating || up.beat_at > mono {
             return Ok(());
         }
         let leader = up.controller.handle().leader().borrow().id;
         let Some(leader) = leader.filter(|_| !is_over) else {
-            up.beat_at = mono + if is_over { 10_000 } else { 100 };
+            up.beat_at = mono + if is_over { REMOVED_MS } else { 100 };
             return Ok(());
         };
         up.beating = true;

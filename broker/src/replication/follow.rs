@@ -51,7 +51,8 @@ pub fn carry_out(
             Err(error) => {
                 tell(&command, &error);
                 cut |= matches!(error, FollowError::NotNoted);
-                false
+                // It goes on where it ends now: an earlier command failed after it had cut the log.
+                matches!(error, FollowError::Moved { .. })
             }
         });
         outcomes.push((command, done));

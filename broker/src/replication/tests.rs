@@ -24,11 +24,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answers::{self, content};
-use super::{Connect, Peer, PeerError, Replication, isr};
+use super::{Action, Command, Connect, FollowedKey, Peer, PeerError, Replication, carry_out, isr};
 use crate::clock;
 use crate::config::Config;
 use crate::fetch_session::Sessions;
-use crate::partition::{LogDirectory, Partition, Partitions, RequiredAcks};
+use crate::partition::{LeaderBounds, LogDirectory, Partition, Partitions, RequiredAcks, TopicPartition};
 use crate::storage::FileSystem;
 
 const TOPIC: Uuid = Uuid::from_bytes([7; 16]);
@@ -291,4 +291,23 @@ async fn an_append_that_too_few_have_is_refused_or_waits() {
     let end = append(&leader, RequiredAcks::Leader, "y");
     let waiting = tokio::time::timeout(Duration::from_millis(50), leader.wait_committed(end));
     assert!(waiting.await.is_err(), "nobody else has it");
+}
+
+/// What was to be appended after a cut may not have been, for want of space.
+#[test]
+fn a_follower_whose_log_has_moved_goes_on_where_it_ends() {
+    let follower = Node::new(2, "1000000");
+    let append = |from: i64, records: usize| {
+        let mut batch = BatchBuilder::new(from);
+        (0..records).for_each(|_| batch.push(Record::default()));
+        let leader = LeaderBounds { high_watermark: Offset(0), log_start: Offset(0) };
+        let action = Action::Append { from: Offset(from), records: batch.build(), leader };
+        let key = FollowedKey { topic_id: TOPIC, partition: 0 };
+        let command = Command { key, name: TopicPartition::new("t", 0), leader_epoch: 0, action };
+        let (_, position) = carry_out(&follower.partitions, vec![command], clock::now()).remove(0);
+        position.map(|position| position.offset)
+    };
+    assert_eq!(append(0, 2), Some(Offset(2)));
+    assert_eq!(append(5, 1), Some(Offset(2)), "not from where it was before");
+    assert_eq!(append(2, 1), Some(Offset(3)));
 }

@@ -28,6 +28,7 @@ mod loggers;
 mod long_poll;
 mod many_partitions;
 mod metrics;
+mod moves;
 mod pipelining;
 mod produce_fetch;
 mod quotas;

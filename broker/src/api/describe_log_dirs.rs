@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::RequestContext;
 use crate::broker::Broker;
-use crate::partition::{LogDirectory, Partition};
+use crate::partition::{FutureReplica, LogDirectory, Partition};
 use crate::security::{Operation, Resource};
 
 /// The partitions asked for; `None` means all.
@@ -38,8 +38,8 @@ pub async fn handle(
     });
     let partitions = Arc::clone(&broker.partitions);
     let look = move || {
-        let all = partitions.all();
-        partitions.directories().iter().map(|directory| describe(directory, &all, &asked)).collect()
+        let replicas = (partitions.all(), partitions.future_replicas());
+        partitions.directories().iter().map(|directory| describe(directory, &replicas, &asked)).collect()
     };
     match tokio::task::spawn_blocking(look).await {
         Ok(results) => DescribeLogDirsResponse { results, ..Default::default() },
@@ -49,7 +49,10 @@ pub async fn handle(
     }
 }
 
-fn describe(directory: &Arc<LogDirectory>, all: &[Arc<Partition>], asked: &Asked) -> DescribeLogDirsResult {
+/// Partitions, and copies that are being filled to take their place.
+type Replicas = (Vec<Arc<Partition>>, Vec<FutureReplica>);
+
+fn describe(directory: &Arc<LogDirectory>, (all, future): &Replicas, asked: &Asked) -> DescribeLogDirsResult {
     let log_dir = Str::from(directory.path().to_string_lossy().into_owned());
     let space = if directory.is_offline() { None } else { space(directory.path()) };
     let Some((total_bytes, usable_bytes)) = space else {
@@ -60,11 +63,13 @@ fn describe(directory: &Arc<LogDirectory>, all: &[Arc<Partition>], asked: &Asked
         };
     };
     let mut topics: BTreeMap<Str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
-    for partition in all.iter().filter(|partition| Arc::ptr_eq(partition.directory(), directory)) {
-        let name = partition.name();
+    let current = all.iter().filter(|partition| Arc::ptr_eq(&partition.directory(), directory));
+    let future = future.iter().filter(|future| Arc::ptr_eq(&future.directory, directory));
+    let rows = current.map(|partition| (partition.name(), row(partition)));
+    for (name, row) in rows.chain(future.map(|future| (future.partition.name(), future_row(future)))) {
         let key = (name.topic.clone(), name.partition);
         if asked.as_ref().is_none_or(|asked| asked.contains(&key)) {
-            topics.entry(key.0).or_default().push(row(partition));
+            topics.entry(key.0).or_default().push(row);
         }
     }
     let topics = topics.into_iter().map(|(name, mut partitions)| {
@@ -86,6 +91,17 @@ fn row(partition: &Partition) -> DescribeLogDirsPartition {
         partition_index: partition.name().partition,
         partition_size: i64::try_from(partition.size()).unwrap_or(i64::MAX),
         offset_lag: lag.max(0),
+        ..Default::default()
+    }
+}
+
+/// Its lag is what it misses of the log that it is to replace.
+fn future_row(future: &FutureReplica) -> DescribeLogDirsPartition {
+    DescribeLogDirsPartition {
+        partition_index: future.partition.name().partition,
+        partition_size: i64::try_from(future.size).unwrap_or(i64::MAX),
+        offset_lag: future.partition.log_end_offset().0 - future.end.0,
+        is_future_key: true,
         ..Default::default()
     }
 }

@@ -70,6 +70,7 @@ apis! {
     InitProducerId: InitProducerIdRequest => init_producer_id,
     OffsetForLeaderEpoch: OffsetForLeaderEpochRequest => offset_for_leader_epoch,
     AlterConfigs: AlterConfigsRequest => forward,
+    AlterReplicaLogDirs: AlterReplicaLogDirsRequest => alter_replica_log_dirs,
     DescribeLogDirs: DescribeLogDirsRequest => describe_log_dirs,
     CreatePartitions: CreatePartitionsRequest => forward,
     DeleteGroups: DeleteGroupsRequest => delete_groups,

@@ -12,6 +12,7 @@ mod forward;
 pub mod alter_client_quotas;
 pub mod alter_configs;
 pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
 mod altered_resource;
 pub mod api_versions;
 pub mod create_partitions;

@@ -46,8 +46,11 @@ pub(super) async fn follow_placements(broker: Arc<Broker>) {
             applied.mark_unchanged();
             if !tell_placements(&broker, &mut channel).await {
                 channel.pause(AGAIN).await;
-            } else if applied.changed().await.is_err() {
-                return;
+            } else {
+                tokio::select! {
+                    changed = applied.changed() => if changed.is_err() { return },
+                    () = broker.partitions.places_changed() => {}
+                }
             }
         }
     };

@@ -113,7 +113,7 @@ impl LogCleaner {
         let all = self.partitions.all();
         let in_directory = |directory: &Arc<crate::partition::LogDirectory>| {
             let mine = |partition: &&Arc<Partition>| {
-                partition.is_uncleanable() && Arc::ptr_eq(partition.directory(), directory)
+                partition.is_uncleanable() && Arc::ptr_eq(&partition.directory(), directory)
             };
             let sizes: Vec<_> = all.iter().filter(mine).map(|partition| partition.size()).collect();
             Uncleanable {

@@ -6,15 +6,17 @@ use ottla_log::cleaner::Pace;
 
 use super::LogCleaner;
 use crate::clock;
+use crate::partition::Partition;
 
 /// Longest wait before it is looked again, in ms: a rate of nearly nothing is no rest for ever.
 const MOST_MS: i64 = 3_600_000;
 
-/// Keeps one thread's cleaning within the common rate, and ends it with the cleaner.
+/// Keeps one thread's cleaning within the common rate, and ends it with the cleaner, or where the log is to move.
 #[derive(Debug)]
 pub(super) struct SharedPace<'a> {
     pub(super) cleaner: &'a LogCleaner,
     pub(super) index: usize,
+    pub(super) partition: &'a Partition,
 }
 
 impl Pace for SharedPace<'_> {
@@ -36,6 +38,6 @@ impl Pace for SharedPace<'_> {
             }
             self.cleaner.rest(self.index, left);
         }
-        !self.cleaner.is_over(self.index)
+        !self.cleaner.is_over(self.index) && !self.partition.is_cleaning_paused()
     }
 }

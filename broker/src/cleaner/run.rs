@@ -53,6 +53,7 @@ impl LogCleaner {
         let mut invalid = false;
         for partition in self.partitions.all() {
             let skipped = partition.directory().is_offline()
+                || partition.is_cleaning_paused()
                 || partition.is_uncleanable()
                 || !partition.directory().file_system().has_room_for(partition.cleaning_bytes())
                 || in_progress.contains(partition.name());
@@ -92,8 +93,10 @@ impl LogCleaner {
     ) -> Result<Cleaned, CleanError> {
         let partition = &*taken.partition;
         let cleaning = partition.begin_cleaning(&taken.cleanable)?.ok_or(CleanError::Changed)?;
-        let mut pace = SharedPace { cleaner: self, index };
-        let cleaned = cleaning.run(buffers, &mut pace, &partition, now)?;
+        let mut pace = SharedPace { cleaner: self, index, partition };
+        let cleaned = cleaning.run(buffers, &mut pace, &partition, now);
+        partition.end_cleaning();
+        let cleaned = cleaned?;
         partition.set_cleaned_up_to(cleaned.end);
         self.partitions.checkpoint_cleaning();
         Ok(cleaned)

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use ottla_log::cleaner::{Cleanable, Cleaning, LogAccess};
 use ottla_log::{Log, LogError, Offset, TimestampMs};
+use parking_lot::Mutex;
 
 use super::Partition;
 
@@ -15,11 +16,19 @@ pub(super) struct State {
     /// Everything below is clean; -1 if nothing is known.
     end: AtomicI64,
     uncleanable: AtomicBool,
+    turn: Mutex<Turn>,
+}
+
+/// Whether the log is being cleaned, and whether it may be.
+#[derive(Debug, Default)]
+struct Turn {
+    busy: bool,
+    paused: bool,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { end: AtomicI64::new(NEVER), uncleanable: AtomicBool::new(false) }
+        Self { end: AtomicI64::new(NEVER), uncleanable: AtomicBool::new(false), turn: Mutex::default() }
     }
 }
 
@@ -56,12 +65,43 @@ impl Partition {
         cleanable.unwrap_or(Ok(None))
     }
 
-    /// Begins a cleaning; `None` when the partition is closed.
+    /// Begins a cleaning, which [`Partition::end_cleaning`] ends; `None` when the partition is closed, or cleaning it is paused.
     ///
     /// # Errors
     /// Indexes cannot be read.
     pub fn begin_cleaning(&self, cleanable: &Cleanable) -> Result<Option<Cleaning>, LogError> {
-        self.look(|log| log.cleaning(cleanable)).transpose()
+        {
+            let mut turn = self.cleaning.turn.lock();
+            if turn.paused {
+                return Ok(None);
+            }
+            turn.busy = true;
+        }
+        let cleaning = self.look(|log| log.cleaning(cleanable)).transpose();
+        if !matches!(cleaning, Ok(Some(_))) {
+            self.end_cleaning();
+        }
+        cleaning
+    }
+
+    /// Ends a cleaning, however it went.
+    pub fn end_cleaning(&self) {
+        self.cleaning.turn.lock().busy = false;
+    }
+
+    /// Whether the log is not to be cleaned now, because it moves to another directory. A cleaning that goes on is to end.
+    pub fn is_cleaning_paused(&self) -> bool {
+        self.cleaning.turn.lock().paused
+    }
+
+    /// From now on no cleaning begins, or any may.
+    pub(super) fn pause_cleaning(&self, paused: bool) {
+        self.cleaning.turn.lock().paused = paused;
+    }
+
+    /// Whether a cleaning goes on.
+    pub(super) fn is_being_cleaned(&self) -> bool {
+        self.cleaning.turn.lock().busy
     }
 }
 

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tracing::warn;
 
 use super::load::Checkpoints;
+use super::moving::Move;
 use super::{LogDirectory, Partition, Partitions};
 
 /// More logs than this that wait for the disk share one sync of its file system. It writes what others wrote there, too,
@@ -19,8 +20,9 @@ impl Partitions {
     /// of it worked. `threads` logs at a time.
     pub fn close(&self, broker_epoch: i64, threads: usize, now: TimestampMs) {
         let all = self.all();
-        let offsets = Closed::before(&all);
+        let mut offsets = Closed::before(&all);
         let unclean = Unclean::default();
+        offsets.rows.extend(self.moves.all().iter().filter_map(|moving| close_copy(moving, &unclean, now)));
         let unsynced = |partition: &&Arc<Partition>| partition.look(Log::is_unsynced).unwrap_or(false);
         if all.iter().filter(unsynced).count() > FEW {
             self.close_together(&all, &unclean, threads, now);
@@ -41,7 +43,7 @@ impl Partitions {
     /// Everything is written, made durable with one sync of each file system, and put in place.
     fn close_together(&self, all: &[Arc<Partition>], unclean: &Unclean, threads: usize, now: TimestampMs) {
         for directory in self.directories() {
-            let here = |partition: &&Arc<Partition>| Arc::ptr_eq(partition.directory(), directory);
+            let here = |partition: &&Arc<Partition>| Arc::ptr_eq(&partition.directory(), directory);
             let here: Vec<_> = all.iter().filter(here).cloned().collect();
             let staged = Mutex::new(Vec::with_capacity(here.len()));
             each_of(here, threads, |partition| {
@@ -107,6 +109,23 @@ fn close_one(partition: &Partition, unclean: &Unclean, now: TimestampMs) {
     }
 }
 
+/// A copy that is still to be filled, and where it ends.
+fn close_copy(moving: &Move, unclean: &Unclean, now: TimestampMs) -> Option<Row> {
+    let (name, target) = (moving.partition().name(), moving.target());
+    let copy = moving.take_copy()?;
+    if target.is_offline() {
+        return None;
+    }
+    let (end, high_watermark) = (copy.end_offset(), moving.high_watermark());
+    let start = moving.partition().log_start_offset();
+    if let Err(error) = copy.close_clean(now) {
+        warn!(partition = %name, %error, "copy not closed cleanly");
+        target.judge(name, &error);
+        unclean.0.lock().push(Arc::clone(target));
+    }
+    Some((Arc::clone(target), (name.topic.to_string(), name.partition), start, end, high_watermark))
+}
+
 fn finish(partition: &Partition, closed: Result<(), LogError>, unclean: &Unclean) {
     if let Err(error) = closed {
         unclean.note(partition, &error);
@@ -121,7 +140,7 @@ impl Unclean {
     fn note(&self, partition: &Partition, error: &LogError) {
         warn!(partition = %partition.name(), %error, "log not closed cleanly");
         partition.judge(error);
-        self.0.lock().push(Arc::clone(partition.directory()));
+        self.0.lock().push(partition.directory());
     }
 
     fn has(&self, directory: &Arc<LogDirectory>) -> bool {
@@ -158,7 +177,7 @@ impl Closed {
         let row = |partition: &Arc<Partition>| {
             let name = partition.name();
             (
-                Arc::clone(partition.directory()),
+                partition.directory(),
                 (name.topic.to_string(), name.partition),
                 partition.log_start_offset(),
                 partition.log_end_offset(),

@@ -203,6 +203,7 @@ impl Partition {
         let log = self.followed(&mut guard, &leadership, leader_epoch)?;
         self.unnoted_cut.store(true, Ordering::Release);
         work(log).inspect_err(|error| self.judge(error))?;
+        self.cut_to.fetch_min(log.end_offset().0, Ordering::AcqRel);
         self.cut_high_watermark(log);
         self.advance(log, 0);
         Ok(log.end_offset())

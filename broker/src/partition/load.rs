@@ -19,8 +19,8 @@ use super::{LogDirectory, TopicPartition};
 const DELETED: &str = "-delete";
 /// Suffix of directories that no topic of the image accounts for.
 const STRAY: &str = "-stray";
-/// Suffix of directories that Kafka is moving between disks.
-const FUTURE: &str = "-future";
+/// Suffix of copies that are being filled, to take their original's place (`moving`).
+pub(super) const FUTURE: &str = "-future";
 
 /// The offset checkpoints of a directory, and those last written.
 #[derive(Debug)]
@@ -93,6 +93,16 @@ pub(super) struct Found {
     pub(super) checkpoints: Checkpoints,
     pub(super) clean: bool,
     partitions: BTreeMap<TopicPartition, Option<Uuid>>,
+    copies: Vec<Copy>,
+    left: Vec<TopicPartition>,
+}
+
+/// A directory that is being filled.
+#[derive(Debug)]
+struct Copy {
+    name: TopicPartition,
+    topic_id: Option<Uuid>,
+    path: PathBuf,
 }
 
 impl Found {
@@ -100,7 +110,7 @@ impl Found {
     pub(super) fn look(directory: &Arc<LogDirectory>) -> Result<Self, LogError> {
         let (disk, path) = (directory.disk(), directory.path());
         let clean = CleanShutdown::read(&**disk, path)?.is_some();
-        let mut partitions = BTreeMap::new();
+        let (mut partitions, mut copies) = (BTreeMap::new(), Vec::new());
         let list = disk.list(path);
         let list = list.map_err(|source| LogError::Io { action: "list", path: path.to_owned(), source })?;
         for name in list {
@@ -108,10 +118,20 @@ impl Found {
                 remove(&**disk, &path.join(&name));
             } else if let Some(partition) = partition_name(&name) {
                 partitions.insert(partition, topic_id(&**disk, &path.join(&name))?);
+            } else if let Some(partition) = copy_name(&name) {
+                let path = path.join(&name);
+                copies.push(Copy { name: partition, topic_id: topic_id(&**disk, &path)?, path });
             }
         }
         let checkpoints = Checkpoints::read(disk, path);
-        Ok(Self { directory: Arc::clone(directory), checkpoints, clean, partitions })
+        Ok(Self {
+            directory: Arc::clone(directory),
+            checkpoints,
+            clean,
+            partitions,
+            copies,
+            left: Vec::new(),
+        })
     }
 
     /// Takes out the partition if it is here. A directory of an older topic of the same name is set aside.
@@ -125,6 +145,32 @@ impl Found {
             self.partitions.remove(name);
         }
         fits
+    }
+
+    /// Takes out a copy of the partition, which moves here.
+    pub(super) fn take_copy(&mut self, name: &TopicPartition, topic_id: Uuid) -> Option<PathBuf> {
+        let is_it = |copy: &Copy| copy.name == *name && copy.topic_id == Some(topic_id);
+        let at = self.copies.iter().position(is_it)?;
+        Some(self.copies.swap_remove(at).path)
+    }
+
+    /// Whether a copy of the partition lies here.
+    pub(super) fn has_copy(&self, name: &TopicPartition, topic_id: Uuid) -> bool {
+        self.copies.iter().any(|copy| copy.name == *name && copy.topic_id == Some(topic_id))
+    }
+
+    /// Leaves what there is of the partition as it is.
+    pub(super) fn leave(&mut self, name: &TopicPartition) {
+        let before = self.copies.len();
+        self.copies.retain(|copy| copy.name != *name);
+        if self.copies.len() < before {
+            self.left.push(name.clone());
+        }
+    }
+
+    /// The partitions of which something was left.
+    pub(super) fn take_left(&mut self) -> Vec<TopicPartition> {
+        std::mem::take(&mut self.left)
     }
 
     /// Whether nothing was ever written to the partition. After a power cut `partition.metadata` may be missing, if nothing
@@ -144,8 +190,10 @@ impl Found {
 
     /// Renames what nobody took, so that it is neither used nor lost.
     pub(super) fn set_strays_aside(&mut self) {
-        for (name, _) in std::mem::take(&mut self.partitions) {
-            let from = self.directory.path().join(name.to_string());
+        let partitions = std::mem::take(&mut self.partitions).into_keys();
+        let partitions = partitions.map(|name| (self.directory.path().join(name.to_string()), name));
+        let copies = std::mem::take(&mut self.copies).into_iter().map(|copy| (copy.path, copy.name));
+        for (from, name) in partitions.chain(copies).collect::<Vec<_>>() {
             let to = self.directory.path().join(format!("{name}.{}{STRAY}", unique()));
             match self.directory.disk().rename(&from, &to) {
                 Ok(()) => {
@@ -194,7 +242,18 @@ pub(super) fn open(
     opening: Opening,
     now: TimestampMs,
 ) -> Result<Log, LogError> {
-    let path = directory.path().join(name.to_string());
+    open_at(directory, directory.path().join(name.to_string()), topic_id, config, opening, now)
+}
+
+/// The same at a path of its own.
+pub(super) fn open_at(
+    directory: &LogDirectory,
+    path: PathBuf,
+    topic_id: Uuid,
+    config: LogConfig,
+    opening: Opening,
+    now: TimestampMs,
+) -> Result<Log, LogError> {
     let disk = directory.disk();
     let log = Log::open(path.clone(), config, Arc::clone(disk), opening, now)?;
     if self::topic_id(&**disk, &path)?.is_none() {
@@ -219,6 +278,15 @@ fn partition_name(name: &str) -> Option<TopicPartition> {
     if [DELETED, STRAY, FUTURE].iter().any(|suffix| name.ends_with(suffix)) {
         return None;
     }
+    split(name)
+}
+
+/// The partition that a copy's directory is of.
+fn copy_name(name: &str) -> Option<TopicPartition> {
+    split(name.strip_suffix(FUTURE)?.rsplit_once('.')?.0)
+}
+
+fn split(name: &str) -> Option<TopicPartition> {
     let (topic, partition) = name.rsplit_once('-')?;
     if topic.is_empty() || topic == "__cluster_metadata" {
         return None;
@@ -226,11 +294,19 @@ fn partition_name(name: &str) -> Option<TopicPartition> {
     Some(TopicPartition::new(topic, partition.parse().ok()?))
 }
 
-fn remove(disk: &dyn Disk, path: &Path) {
+pub(super) fn remove(disk: &dyn Disk, path: &Path) {
     match disk.remove_dir_all(path) {
         Ok(()) => info!(path = %path.display(), "removed a deleted partition"),
         Err(error) => warn!(path = %path.display(), %error, "cannot remove a deleted partition"),
     }
+}
+
+/// What a partition's directory is called before it is removed. A file name has at most 255 bytes; topic names are ASCII.
+pub(super) fn deleted_path(path: &Path, unique: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let suffix = format!(".{unique}{DELETED}");
+    let kept = name.get(..name.len().min(255_usize.saturating_sub(suffix.len()))).unwrap_or(&name);
+    path.with_file_name(format!("{kept}{suffix}"))
 }
 
 /// Distinguishes renamed directories: 32 hexadecimal digits, as Kafka's.
@@ -259,6 +335,15 @@ mod tests {
         ];
         for other in others {
             assert_eq!(partition_name(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn copies_are_known_by_kafkas_name() {
+        let unique = unique();
+        assert_eq!(copy_name(&format!("a.b-c-3.{unique}-future")), Some(TopicPartition::new("a.b-c", 3)));
+        for other in ["a-3", "a-3.-delete", "a-x.1-future", "a-3-future"] {
+            assert_eq!(copy_name(other), None, "{other}");
         }
     }
 }

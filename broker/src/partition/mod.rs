@@ -6,7 +6,8 @@
 //! passes (`space`).
 //!
 //! What a leader knows of its followers is [`Replicas`], a state machine; `leading` lets it act on the partition, `following`
-//! is the other side. A partition with one replica has neither: its high watermark is its log end.
+//! is the other side. A partition with one replica has neither: its high watermark is its log end. Which of the directories a partition
+//! lies in changes with `moving`.
 
 mod arrivals;
 mod cleaning;
@@ -19,6 +20,7 @@ mod following;
 mod key_tests;
 mod leading;
 mod load;
+mod moving;
 mod names;
 #[expect(clippy::module_inception, reason = "one noun a file, and the noun is the same")]
 mod partition;
@@ -38,6 +40,7 @@ pub use error::{PartitionError, ProduceError};
 pub use following::{FollowError, FollowerPosition, LeaderBounds};
 pub use leading::ReadableReplica;
 pub use load::Checkpoints;
+pub use moving::{FutureReplica, MoveError};
 pub use partition::{Isolation, Leadership, Partition, Read, RequiredAcks, Throttled};
 pub use partitions::Partitions;
 pub use proposals::{IsrChangeCounts, IsrChanges, IsrProposals};

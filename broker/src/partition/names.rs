@@ -51,7 +51,7 @@ impl Partitions {
     pub(super) fn settle_names(&self) {
         let made = std::mem::take(&mut *self.made.partitions.lock());
         if made.len() <= FEW {
-            made.iter().for_each(|partition| settle(partition.directory(), partition));
+            made.iter().for_each(|partition| settle(&partition.directory(), partition));
         }
     }
 }

@@ -113,7 +113,8 @@ const UNKNOWN: i64 = -1;
 pub struct Partition {
     name: TopicPartition,
     topic_id: Uuid,
-    directory: Arc<LogDirectory>,
+    /// Changes only with `log`, under its lock.
+    pub(super) directory: ArcSwap<LogDirectory>,
     pub(super) surroundings: Arc<Surroundings>,
     pub(super) log: RwLock<Option<Log>>,
     pub(super) leadership: ArcSwap<Leadership>,
@@ -128,12 +129,14 @@ pub struct Partition {
     /// As far as an append counts as this replica's, where there are others.
     safe_end: AtomicI64,
     pub(super) unnoted_cut: AtomicBool,
+    /// The least end to which the log was cut since a copy of it was last made to fit; the largest number if it was not.
+    pub(super) cut_to: AtomicI64,
     pub(super) committed: watch::Sender<Committed>,
     pub(super) waiters: Waiters,
     pub(super) followers_waiting: Waiters,
     flushing: AtomicBool,
     /// Held by whoever flushes: what one has taken along is not on disk for another before it is done.
-    flushes: Mutex<()>,
+    pub(super) flushes: Mutex<()>,
     pub(super) cleaning: super::cleaning::State,
     refusals: Mutex<Refusals>,
 }
@@ -157,7 +160,7 @@ impl Partition {
         let partition = Arc::new(Self {
             name,
             topic_id,
-            directory,
+            directory: ArcSwap::new(directory),
             surroundings,
             log: RwLock::new(Some(log)),
             leadership: ArcSwap::from_pointee(leadership),
@@ -169,6 +172,7 @@ impl Partition {
             log_end: AtomicI64::new(end.0),
             safe_end: AtomicI64::new(start.0),
             unnoted_cut: AtomicBool::new(false),
+            cut_to: AtomicI64::new(i64::MAX),
             committed: watch::Sender::new(committed),
             waiters: Waiters::default(),
             followers_waiting: Waiters::default(),
@@ -192,8 +196,8 @@ impl Partition {
     }
 
     /// Where it lies.
-    pub fn directory(&self) -> &Arc<LogDirectory> {
-        &self.directory
+    pub fn directory(&self) -> Arc<LogDirectory> {
+        self.directory.load_full()
     }
 
     /// Who leads it.
@@ -292,7 +296,7 @@ impl Partition {
         now: TimestampMs,
     ) -> Result<Appended, ProduceError> {
         let leadership = self.leadership.load();
-        if self.directory.is_offline() {
+        if self.directory.load().is_offline() {
             return Err(ProduceError::Offline);
         }
         if !leadership.here {
@@ -306,7 +310,8 @@ impl Partition {
         }
         let Some(log) = guard.as_mut() else { return Err(ProduceError::NotLeader) };
         let writer = if origin == Origin::Client { Writer::Client } else { Writer::Coordinator };
-        let file_system = self.directory.file_system();
+        let directory = self.directory.load();
+        let file_system = directory.file_system();
         if !file_system.take(records.len(), writer) {
             return Err(ProduceError::NoSpace { reserve: file_system.reserve() });
         }
@@ -477,7 +482,7 @@ impl Partition {
     /// # Errors
     /// This broker knows another epoch.
     pub fn check_replica(&self, client_epoch: i32) -> Result<(), PartitionError> {
-        if self.directory.is_offline() {
+        if self.directory.load().is_offline() {
             return Err(PartitionError::Storage("log directory is offline".into()));
         }
         let leadership = self.leadership.load();
@@ -555,7 +560,7 @@ impl Partition {
         let flush = prepared.inspect_err(|error| self.judge(error))?;
         let result = flush.run();
         let flushed = self.with_log(|log| log.complete_flush(&flush, result, now)).unwrap_or(Ok(()));
-        flushed.inspect_err(|error| self.directory.fence(&format!("{}: flush: {error}", self.name)))
+        flushed.inspect_err(|error| self.directory.load().fence(&format!("{}: flush: {error}", self.name)))
     }
 
     /// New topic settings.
@@ -589,13 +594,13 @@ impl Partition {
         self.take_role(log, &leadership);
     }
 
-    fn tell_all(&self, progress: Progress) {
+    pub(super) fn tell_all(&self, progress: Progress) {
         self.waiters.tell(progress);
         self.followers_waiting.tell(progress);
     }
 
     pub(super) fn open<'a>(&self, log: &'a Option<Log>) -> Result<&'a Log, PartitionError> {
-        if self.directory.is_offline() {
+        if self.directory.load().is_offline() {
             return Err(PartitionError::Storage("log directory is offline".into()));
         }
         log.as_ref().ok_or(PartitionError::NotLeader)
@@ -639,6 +644,6 @@ impl Partition {
 
     /// A full disk is survived; any other I/O error fences the directory.
     pub(super) fn judge(&self, error: &LogError) {
-        self.directory.judge(&self.name, error);
+        self.directory.load().judge(&self.name, error);
     }
 }

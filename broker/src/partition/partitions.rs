@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use tracing::{debug, error, info};
 
 use super::load::{self, Found, Noted};
+use super::moving::{self, Moves, Resumed};
 use super::names::Made;
 use super::partition::{Leadership, Throttled};
 use super::space::Shortage;
@@ -22,7 +23,7 @@ use crate::quota::ReplicationQuotas;
 /// The partitions hosted here. [`Partitions::apply`] is the only writer.
 #[derive(Debug)]
 pub struct Partitions {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     surroundings: Arc<Surroundings>,
     directories: Vec<Arc<LogDirectory>>,
     hosted: RwLock<BTreeMap<Str, BTreeMap<i32, Arc<Partition>>>>,
@@ -31,6 +32,7 @@ pub struct Partitions {
     pub(super) shortage: Shortage,
     /// Whose names may not be durable.
     pub(super) made: Made,
+    pub(super) moves: Moves,
 }
 
 /// A renamed log that is removed after `file.delete.delay.ms`.
@@ -49,6 +51,8 @@ struct Job {
     topic: TopicConfig,
     /// Absent if the partition is not there yet.
     noted: Option<Noted>,
+    /// A copy of it, in the directory that it was being moved to.
+    copy: Option<Resumed>,
     leadership: Leadership,
 }
 
@@ -105,11 +109,12 @@ impl Partitions {
         let mut lacking = false;
         for outcome in open_all(jobs, per_directory * directories.len(), now) {
             match outcome {
-                Opened::Log(partition) => opened.push(partition),
+                Opened::Log(partition, copy) => opened.push((partition, copy)),
                 Opened::NoSpaceForNew => lacking = true,
                 Opened::NoSpace(error) => return Err(error),
             }
         }
+        let left = found.iter_mut().flat_map(Found::take_left).collect();
         let checkpoints = found.into_iter().map(|found| (found.directory, found.checkpoints)).collect();
         let partitions = Self {
             config,
@@ -120,12 +125,17 @@ impl Partitions {
             doomed: Mutex::default(),
             shortage: Shortage::default(),
             made: Made::default(),
+            moves: Moves::leaving(left),
         };
         if lacking {
             partitions.shortage.note();
         }
-        for partition in opened {
-            partitions.insert(partition);
+        let node_id = partitions.config.node_id;
+        for (partition, copy) in opened {
+            partitions.insert(Arc::clone(&partition));
+            if let Some(copy) = copy {
+                partitions.moves.resume(image, node_id, &partition, copy);
+            }
         }
         for (directory, name) in &created {
             partitions.forget_older(directory, name);
@@ -187,6 +197,7 @@ impl Partitions {
                 self.apply_topic(new, topic, &is_new, reconfigured, now);
             }
         }
+        self.moves.note_places(new, self.config.node_id);
         if brokers_changed {
             self.all().iter().for_each(|partition| partition.look_again());
         }
@@ -216,7 +227,7 @@ impl Partitions {
                     partition.set_leadership(leadership);
                 }
                 Some(_) => self.delete(&name, &mut renamed, now),
-                None if here && (is_new(*index) || !self.may_lie_offline(state)) => {
+                None if here && (is_new(*index) || !self.may_lie_offline(&name, state)) => {
                     let made = self.create(name, topic.id, state, &config, leadership, now);
                     created += usize::from(made);
                 }
@@ -238,7 +249,8 @@ impl Partitions {
         leadership: Leadership,
         now: TimestampMs,
     ) -> bool {
-        let Some(directory) = self.choose_directory(state) else {
+        let preferred = self.moves.take_preferred(&name);
+        let Some(directory) = preferred.or_else(|| self.choose_directory(state)) else {
             error!(partition = %name, "no log directory is online");
             return false;
         };
@@ -277,7 +289,7 @@ impl Partitions {
 
     /// What the checkpoints tell of a partition that is only now created is about an older topic of the same name. After
     /// a crash the records of the new one would seem to lie before the old one's start. False if that cannot be had now.
-    fn forget_older(&self, directory: &Arc<LogDirectory>, name: &TopicPartition) -> bool {
+    pub(super) fn forget_older(&self, directory: &Arc<LogDirectory>, name: &TopicPartition) -> bool {
         let tell = || {
             let all = self.checkpoints.lock();
             all.iter().any(|(of, checkpoints)| Arc::ptr_eq(of, directory) && checkpoints.tell_of(name))
@@ -301,7 +313,10 @@ impl Partitions {
 
     /// Whether a partition that is not hosted may lie in a directory that cannot be read. To make it anew elsewhere would
     /// lose what is in it.
-    fn may_lie_offline(&self, state: &PartitionImage) -> bool {
+    fn may_lie_offline(&self, name: &TopicPartition, state: &PartitionImage) -> bool {
+        if self.moves.is_left(name) {
+            return true;
+        }
         let assigned = state.directory_of(self.config.node_id);
         let online =
             |directory: &Arc<LogDirectory>| !directory.is_offline() && Some(directory.id()) == assigned;
@@ -343,20 +358,41 @@ impl Partitions {
             hosted.remove(&name.topic);
         }
         drop(hosted);
+        renamed.extend(self.end_move(name, now));
         let directory = partition.directory();
         directory.gave();
-        let Some(mut log) = partition.close() else { return };
-        let due = TimestampMs(now.0.saturating_add(log.config().file_delete_delay_ms));
+        let Some(log) = partition.close() else { return };
+        let known = renamed.iter().any(|known| Arc::ptr_eq(known, &directory));
+        if self.retire(log, &directory, name, now) && !known {
+            renamed.push(directory);
+        }
+    }
+
+    /// Gives a log the name under which it is removed later; whether it has it now.
+    pub(super) fn retire(
+        &self,
+        mut log: Log,
+        directory: &LogDirectory,
+        name: &TopicPartition,
+        now: TimestampMs,
+    ) -> bool {
         match log.rename_for_delete(&load::unique()) {
             Ok(path) => {
-                debug!(partition = %name, path = %path.display(), "partition deleted");
-                self.doomed.lock().push(Doomed { log, due });
-                if !renamed.iter().any(|known| Arc::ptr_eq(known, directory)) {
-                    renamed.push(Arc::clone(directory));
-                }
+                debug!(partition = %name, path = %path.display(), "log deleted");
+                self.doom(log, now);
+                true
             }
-            Err(error) => partition.judge(&error),
+            Err(error) => {
+                directory.judge(name, &error);
+                false
+            }
         }
+    }
+
+    /// Removes a log that has its name for it, after `file.delete.delay.ms`.
+    pub(super) fn doom(&self, log: Log, now: TimestampMs) {
+        let due = TimestampMs(now.0.saturating_add(log.config().file_delete_delay_ms));
+        self.doomed.lock().push(Doomed { log, due });
     }
 
     /// Removes the directories of deleted partitions whose delay is over.
@@ -371,15 +407,15 @@ impl Partitions {
         }
     }
 
-    /// Where partitions lie that `image` has elsewhere or nowhere. With a single directory there is nothing to tell, unless
-    /// it took the place of another.
+    /// Where partitions lie, or are about to, that `image` has elsewhere or nowhere. With a single directory there is nothing to
+    /// tell, unless it took the place of another.
     pub fn misplaced(&self, image: &MetadataImage) -> Vec<Placement> {
         let is_single = self.directories.len() < 2;
         let placement = |partition: Arc<Partition>| {
             let name = partition.name();
             let state = image.partition(&name.topic, name.partition)?;
-            let lies = partition.directory().id();
             let noted = state.directory_of(self.config.node_id)?;
+            let lies = self.moves.place_of(&partition, noted);
             let tell = noted != lies && (!is_single || is_named(Some(noted)));
             tell.then(|| (partition.topic_id(), name.partition, lies))
         };
@@ -388,6 +424,7 @@ impl Partitions {
 
     /// Wakes up everybody who waits for partitions of fenced directories.
     pub fn directories_failed(&self) {
+        self.forget_impossible_moves();
         for partition in self.all().iter().filter(|partition| partition.directory().is_offline()) {
             partition.directory_failed();
         }
@@ -453,14 +490,20 @@ fn jobs(
             }
             let name = TopicPartition::new(topic.name.clone(), *index);
             let assigned = state.directory_of(config.node_id);
-            let has = found.iter_mut().position(|found| found.take(&name, topic.id));
+            let at_hand = !directories.iter().any(|directory| directory.is_offline());
+            let has = moving::current(found, &name, topic.id, assigned, at_hand);
             let named = || found.iter().position(|found| Some(found.directory.id()) == assigned);
-            let any_offline = || directories.iter().any(|directory| directory.is_offline());
-            let lost = || any_offline() || counts_elsewhere(state, config.node_id);
+            let lost = || !at_hand || counts_elsewhere(state, config.node_id);
             let emptiest = || (0..found.len()).min_by_key(|at| found.get(*at).map_or(0, Found::len));
-            let place = has.or_else(named).or_else(|| if lost() { None } else { emptiest() });
+            // The log that it is a copy of may lie where nothing can be read.
+            let moves = || !at_hand && found.iter().any(|found| found.has_copy(&name, topic.id));
+            let anew =
+                || if moves() { None } else { named().or_else(|| if lost() { None } else { emptiest() }) };
+            let place = has.or_else(anew);
+            let copy = has.and_then(|at| moving::resumed(found, &name, topic.id, at, assigned));
             let Some(found) = place.and_then(|at| found.get(at)) else {
                 error!(partition = %name, "its log directory is offline");
+                found.iter_mut().for_each(|found| found.leave(&name));
                 continue;
             };
             found.directory.will_open();
@@ -470,6 +513,7 @@ fn jobs(
                 surroundings: Arc::clone(surroundings),
                 topic: resolved.clone(),
                 noted: has.map(|_| found.noted(&name)),
+                copy,
                 leadership: leadership(config, (*index, state), &resolved),
                 name,
             });
@@ -480,7 +524,8 @@ fn jobs(
 
 /// What became of a job.
 enum Opened {
-    Log(Arc<Partition>),
+    /// With a copy that is still to be filled.
+    Log(Arc<Partition>, Option<(Arc<LogDirectory>, Box<Log>)>),
     /// It was to be created, and may be later.
     NoSpaceForNew,
     NoSpace(LogError),
@@ -514,20 +559,22 @@ fn open_all(jobs: Vec<Job>, threads: usize, now: TimestampMs) -> Vec<Opened> {
 
 impl Job {
     fn run(self, now: TimestampMs) -> Option<Opened> {
-        let Self { name, topic_id, directory, surroundings, topic, noted, leadership } = self;
+        let Self { name, topic_id, directory, surroundings, topic, noted, copy, leadership } = self;
         let is_new = noted.is_none();
         let Noted { opening, high_watermark, cleaned_up_to } = noted.unwrap_or_default();
         if directory.is_offline() {
             return None;
         }
+        let config = topic.log.clone();
         match load::open(&directory, &name, topic_id, topic.log, opening, now) {
             Ok(log) => {
+                let copy = copy.and_then(|copy| copy.open(&name, topic_id, config, now));
                 let (at, around) = (high_watermark, surroundings);
                 let partition = Partition::new(name, topic_id, directory, around, log, leadership, at);
                 if let Some(end) = cleaned_up_to {
                     partition.set_cleaned_up_to(end);
                 }
-                Some(Opened::Log(partition))
+                Some(Opened::Log(partition, copy))
             }
             Err(error) if error.is_no_space() => {
                 error!(partition = %name, %error, "disk full");

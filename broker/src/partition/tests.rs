@@ -162,10 +162,10 @@ fn a_leaders_epoch_begins_at_the_logs_end_when_it_is_elected() {
 async fn a_directory_that_fails_is_fenced_and_the_others_go_on() {
     let mut fixture = Fixture::new(2, &[]);
     let (bad, good) = (fixture.create(0), fixture.create(1));
-    assert!(!Arc::ptr_eq(bad.directory(), good.directory()), "the emptiest directory takes the next");
+    assert!(!Arc::ptr_eq(&bad.directory(), &good.directory()), "the emptiest directory takes the next");
     append(&bad, 1).unwrap();
     append(&good, 1).unwrap();
-    let failing = fixture.directories.iter().position(|one| Arc::ptr_eq(one, bad.directory())).unwrap();
+    let failing = fixture.directories.iter().position(|one| Arc::ptr_eq(one, &bad.directory())).unwrap();
     fixture.disks[failing].set_sync_fails(true);
     assert!(bad.flush(clock::now()).is_err());
     fixture.failures.notified().await;
@@ -179,7 +179,7 @@ async fn a_directory_that_fails_is_fenced_and_the_others_go_on() {
     assert!(append(&bad, 1).is_err(), "fenced for good");
     for index in 2..5 {
         let next = fixture.create(index);
-        assert!(Arc::ptr_eq(next.directory(), good.directory()), "new partitions keep away from it");
+        assert!(Arc::ptr_eq(&next.directory(), &good.directory()), "new partitions keep away from it");
     }
 
     fixture.partitions.close(1, 2, clock::now());
@@ -315,7 +315,7 @@ fn a_full_disk_refuses_clients_there_and_the_others_go_on() {
     let mut fixture = Fixture::new(2, &[("ottla.disk.reserve.bytes", "1000000")]);
     let (full, other) = (fixture.create(0), fixture.create(1));
     append(&full, 1).unwrap();
-    let at = fixture.directories.iter().position(|one| Arc::ptr_eq(one, full.directory())).unwrap();
+    let at = fixture.directories.iter().position(|one| Arc::ptr_eq(one, &full.directory())).unwrap();
     let space = |left| {
         fixture.disks[at].set_space_left(left);
         fixture.directories.iter().for_each(|directory| directory.file_system().look());
@@ -337,7 +337,7 @@ fn a_full_disk_refuses_clients_there_and_the_others_go_on() {
     assert_eq!(commit(&full).unwrap_err().code(), ErrorCode::KafkaStorageError);
     for index in 2..5 {
         let next = fixture.create(index);
-        assert!(Arc::ptr_eq(next.directory(), other.directory()), "new partitions keep away from it");
+        assert!(Arc::ptr_eq(&next.directory(), &other.directory()), "new partitions keep away from it");
     }
     assert!(!full.directory().is_offline());
     fixture.disks[at].set_space_left(None);

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::load::{Checkpoint, Checkpoints};
+use super::moving::{self, Move};
 use super::{Partition, Partitions};
 use crate::clock;
 use crate::config::LogTasks;
@@ -35,6 +36,7 @@ impl Upkeep {
         tracker: &TaskTracker,
     ) {
         tracker.spawn(super::space::watch(Arc::clone(partitions), file_systems, stopping.clone()));
+        moving::spawn(partitions, stopping, tracker);
         tracker.spawn(super::names::watch(Arc::clone(partitions), stopping.clone()));
         let periodic = |interval: Duration, delay: Duration, work: fn(&Partitions)| {
             if interval < NEVER {
@@ -88,7 +90,7 @@ async fn periodically(
 
 /// The checkpoint files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     RecoveryPoint,
     LogStart,
     HighWatermark,
@@ -103,6 +105,16 @@ impl Kind {
             Self::LogStart => Some(partition.log_start_offset()).filter(|offset| *offset > Offset::ZERO),
             Self::HighWatermark => Some(partition.high_watermark()),
             Self::Cleaner => partition.cleaned_up_to(),
+        }
+    }
+
+    /// The same of a copy that is being filled. Its log start is the original's, which may have been told of.
+    fn of_copy(self, moving: &Move) -> Option<Offset> {
+        match self {
+            Self::RecoveryPoint => Some(moving.recovery_point()),
+            Self::LogStart => self.of(moving.partition()),
+            Self::HighWatermark => Some(moving.high_watermark()),
+            Self::Cleaner => None,
         }
     }
 
@@ -204,17 +216,26 @@ impl Partitions {
         written.into_iter().collect()
     }
 
-    fn checkpoint(&self, kind: Kind) -> Result<(), LogError> {
+    /// Writes one of the files in every directory.
+    ///
+    /// # Errors
+    /// Where the last of them that failed did.
+    pub(super) fn checkpoint(&self, kind: Kind) -> Result<(), LogError> {
+        // First the moves: one that ends in between is counted in both places, never in none.
+        let moves = self.moves.all();
         let all = self.all();
         let mut written = Ok(());
         for (directory, checkpoints) in self.checkpoints.lock().iter_mut() {
             if directory.is_offline() {
                 continue;
             }
-            let mine = all.iter().filter(|partition| Arc::ptr_eq(partition.directory(), directory));
-            let offsets = mine.filter_map(|partition| {
+            let mine = all.iter().filter(|partition| Arc::ptr_eq(&partition.directory(), directory));
+            let copies = moves.iter().filter(|moving| Arc::ptr_eq(moving.target(), directory));
+            let copies = copies.filter_map(|moving| Some((moving.partition(), kind.of_copy(moving)?)));
+            let mine = mine.filter_map(|partition| Some((partition, kind.of(partition)?)));
+            let offsets = copies.chain(mine).map(|(partition, offset)| {
                 let name = partition.name();
-                Some(((name.topic.to_string(), name.partition), kind.of(partition)?))
+                ((name.topic.to_string(), name.partition), offset)
             });
             if let Err(error) = kind.file(checkpoints).write(offsets.collect::<BTreeMap<_, _>>()) {
                 warn!(directory = %directory.path().display(), ?kind, %error, "checkpoint not written");

@@ -1,5 +1,6 @@
 //! How much catching up may take from everybody else (KIP-73): bytes per second that this broker sends to replicas out of
-//! sync, and that it fetches for its own. Which partitions that is about is in their topics' configuration.
+//! sync, and that it fetches for its own. Which partitions that is about is in their topics' configuration. And bytes per second
+//! that are copied between its directories (KIP-113).
 
 use std::time::{Duration, Instant};
 
@@ -15,13 +16,21 @@ pub struct ReplicationQuotas {
     pub leader: ReplicationQuota,
     /// Of what it follows.
     pub follower: ReplicationQuota,
+    /// Of what moves between its directories.
+    pub moves: ReplicationQuota,
 }
 
 impl ReplicationQuotas {
-    /// As configured: `leader.` and `follower.replication.throttled.rate`, measured over `replication.quota.window.*`.
+    /// As configured: `leader.` and `follower.replication.throttled.rate`, measured over `replication.quota.window.*`, and
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`, measured over `alter.log.dirs.replication.quota.window.*`.
     pub fn new(config: &Replication) -> Self {
         let window = Window { sample: config.quota_window, samples: config.quota_windows };
-        let quotas = Self { leader: ReplicationQuota::new(window), follower: ReplicationQuota::new(window) };
+        let moves = Window { sample: config.alter_log_dirs_window, samples: config.alter_log_dirs_windows };
+        let quotas = Self {
+            leader: ReplicationQuota::new(window),
+            follower: ReplicationQuota::new(window),
+            moves: ReplicationQuota::new(moves),
+        };
         quotas.limit(config);
         quotas
     }
@@ -29,13 +38,15 @@ impl ReplicationQuotas {
     /// Without limits.
     pub fn unlimited() -> Self {
         let window = Window { sample: Duration::from_secs(1), samples: 11 };
-        Self { leader: ReplicationQuota::new(window), follower: ReplicationQuota::new(window) }
+        let quota = || ReplicationQuota::new(window);
+        Self { leader: quota(), follower: quota(), moves: quota() }
     }
 
     /// Other rates.
     pub fn limit(&self, config: &Replication) {
         self.leader.limit(config.leader_throttled_rate);
         self.follower.limit(config.follower_throttled_rate);
+        self.moves.limit(config.alter_log_dirs_rate);
     }
 }
 

@@ -10,7 +10,7 @@ pub mod network;
 mod node;
 mod quotas;
 mod records;
-mod replication;
+pub mod replication;
 mod retention;
 mod segments;
 pub mod topic;

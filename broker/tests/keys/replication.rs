@@ -13,7 +13,7 @@ use crate::common::{Client, batch, fetch_request};
 use crate::keys::topic::{Pairs, until};
 
 const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+pub const BROKER: i8 = 4;
 /// Bytes of a batch: each is an answer of its own.
 const LARGE: usize = 700_000;
 
@@ -32,7 +32,7 @@ async fn create(client: &mut Client, name: &str, broker_ids: &[i32]) {
     assert_eq!(made.topics[0].error_code, 0, "{:?}", made.topics[0].error_message);
 }
 
-async fn set(client: &mut Client, resource_type: i8, name: &str, configs: &[(&str, &str)]) {
+pub async fn set(client: &mut Client, resource_type: i8, name: &str, configs: &[(&str, &str)]) {
     let config = |(key, value): &(&str, &str)| AlterableConfig {
         name: Str::from(*key),
         value: Some(Str::from(*value)),

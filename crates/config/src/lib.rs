@@ -282,6 +282,14 @@ pub struct Replication {
     pub quota_windows: u32,
     /// `replication.quota.window.size.seconds`: length of a sample.
     pub quota_window: Duration,
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`: for moves of replicas between directories.
+    pub alter_log_dirs_rate: i64,
+    /// `alter.log.dirs.replication.quota.window.num`: samples that this rate is made of.
+    pub alter_log_dirs_windows: u32,
+    /// `alter.log.dirs.replication.quota.window.size.seconds`: length of a sample.
+    pub alter_log_dirs_window: Duration,
+    /// `num.replica.alter.log.dirs.threads`: partitions that are moved at a time; as many as there are directories where it is not set.
+    pub alter_log_dirs_threads: usize,
     /// `replica.selector.class`: whether consumers are sent to a replica in their rack; the only one that there is.
     pub rack_aware: bool,
 }

@@ -207,6 +207,15 @@ fn replication(read: &Reader<'_>) -> Replication {
         follower_throttled_rate: read.number("follower.replication.throttled.rate"),
         quota_windows: read.number("replication.quota.window.num"),
         quota_window: Duration::from_secs(read.number("replication.quota.window.size.seconds")),
+        alter_log_dirs_rate: read.number("replica.alter.log.dirs.io.max.bytes.per.second"),
+        alter_log_dirs_windows: read.number("alter.log.dirs.replication.quota.window.num"),
+        alter_log_dirs_window: Duration::from_secs(
+            read.number("alter.log.dirs.replication.quota.window.size.seconds"),
+        ),
+        alter_log_dirs_threads: match read.number("num.replica.alter.log.dirs.threads") {
+            0 => log_dirs(read).len(),
+            threads => threads,
+        },
         rack_aware: read.text("replica.selector.class") == RACK_AWARE,
     }
 }

@@ -18,6 +18,19 @@ def log_dirs(broker: Broker) -> None:
         "nothing": [],
     }.items():
         broker.each("DescribeLogDirs", {"topics": topics}, label)
+    for label, name, partitions in (
+        ("no such directory", "stored", [0, 1]),
+        ("of a topic that is not there", "nowhere", [0]),
+        ("of a long name", "x" * 230, [0]),
+        ("of a partition that is not there", "stored", [7, -1]),
+        ("twice", "stored", [0, 0]),
+        ("of no partitions", "stored", []),
+    ):
+        for path in ("/nowhere", "relative", ""):
+            topics = [{"name": name, "partitions": partitions}]
+            broker.each("AlterReplicaLogDirs", {"dirs": [{"path": path, "topics": topics}]}, f"{label} to '{path}'")
+    broker.each("AlterReplicaLogDirs", {"dirs": [{"path": "/nowhere", "topics": []}]}, "of no topics")
+    broker.each("AlterReplicaLogDirs", {"dirs": []}, "of nothing")
 
 
 def features(broker: Broker) -> None:

@@ -67,6 +67,7 @@ def _requests(topic: str, made: str, group: str) -> dict[str, Any]:
         "CreatePartitions": {"topics": [{"name": topic, "count": 3, "assignments": [{"broker_ids": [1]}]}], "timeout_ms": 5000, "validate_only": True},
         "DeleteGroups": {"groups_names": ["nothing"]},
         "OffsetDelete": {"group_id": "nothing", "topics": [{"name": topic, "partitions": [{"partition_index": 0}]}]},
+        "AlterReplicaLogDirs": {"dirs": [{"path": "/nowhere", "topics": [{"name": topic, "partitions": [0]}]}]},
         "DescribeLogDirs": {"topics": [{"topic": topic, "partitions": [0]}]},
         "DescribeQuorum": {"topics": [{"topic_name": "__cluster_metadata", "partitions": [{"partition_index": 0}]}]},
         "DescribeCluster": {},

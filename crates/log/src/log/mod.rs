@@ -9,6 +9,7 @@ mod lookup;
 mod open;
 mod places;
 mod read;
+mod relocate;
 mod retain;
 mod roll;
 mod swap;
@@ -18,6 +19,8 @@ mod tail;
 mod crash_tests;
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod relocate_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -29,6 +29,15 @@ impl Log {
         Ok(count)
     }
 
+    /// Deletes the segments below the log's start and no others, as [`Log::retain`] does; returns how many.
+    ///
+    /// # Errors
+    /// I/O errors poison the log.
+    pub fn drop_below_start(&mut self, now: TimestampMs) -> Result<usize, LogError> {
+        self.check_usable()?;
+        self.delete_below_start(self.end, now)
+    }
+
     fn delete_below_start(&mut self, high_watermark: Offset, now: TimestampMs) -> Result<usize, LogError> {
         let start = self.start;
         self.delete_while(high_watermark, now, |_, next| Ok(next.is_some_and(|next| next <= start)))
@@ -139,12 +148,8 @@ impl Log {
         // A file name has at most 255 bytes; topic names are ASCII.
         let kept = name.get(..name.len().min(255_usize.saturating_sub(suffix.len()))).unwrap_or(&name);
         let to = self.dir.with_file_name(format!("{kept}{suffix}"));
-        self.disk.rename(&self.dir, &to).map_err(|e| LogError::io("rename", &self.dir, e))?;
-        self.segments.values_mut().for_each(|segment| segment.set_dir(&to));
-        self.epochs.set_dir(&to);
-        self.snapshots.set_dir(&to);
+        self.rename(&to)?;
         self.deleted.clear();
-        self.dir.clone_from(&to);
         self.poisoned = Some("log is deleted".into());
         Ok(to)
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// synced is journalled, and [`FaultyDisk::cut_power`] rewrites the directory to a state that a crash may leave.
 ///
 /// Names are lost in order within their directory, as on a journalling file system; with the name of a directory goes
-/// what is in it. Renamed directories are not followed.
+/// what is in it. Of a directory whose new name is lost what was made in it since is lost, too.
 #[derive(Clone, Debug)]
 pub struct FaultyDisk {
     root: PathBuf,
@@ -77,7 +77,13 @@ impl NameChange {
                 names.insert(path, inode);
             }
             Self::Rename(from, to) => {
-                if let Some(inode) = names.remove(&from) {
+                // With a directory goes what is in it.
+                let below = names.range(from.clone()..).take_while(|(path, _)| path.starts_with(&from));
+                let moved: Vec<_> = below.map(|(path, inode)| (path.clone(), Arc::clone(inode))).collect();
+                for (path, inode) in moved {
+                    names.remove(&path);
+                    let within = path.strip_prefix(&from).unwrap_or(Path::new(""));
+                    let to = if within.as_os_str().is_empty() { to.clone() } else { to.join(within) };
                     names.insert(to, inode);
                 }
             }
@@ -144,6 +150,9 @@ impl FaultyDisk {
             let mut above = path.ancestors().skip(1).take_while(|above| *above != self.root);
             above.any(|above| state.names.contains_key(above) && !names.contains_key(above))
         };
+        for (path, _) in names.iter().filter(|(path, inode)| inode.is_dir && !lost(path)) {
+            fs::create_dir_all(path)?;
+        }
         for (path, inode) in names.iter().filter(|(path, inode)| !inode.is_dir && !lost(path)) {
             let content = inode.content.lock();
             fs::write(path, crashed(&content.durable, &content.changes, &mut rng))?;

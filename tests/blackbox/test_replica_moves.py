@@ -86,8 +86,9 @@ def test_the_tool_moves_replicas_within_a_node(node, directories, tmp_path):
     plan = tmp_path / "plan.json"
     targets = to_other(plan, directories)
     said = reassign(node, plan, "--execute", "--replica-alter-log-dirs-throttle", "1000")
-    assert "The replica-alter-dir throttle was set to 1000 B/s" in said, said
-    assert "Successfully started log directory moves for: t-0-1,t-1-1" in said, said
+    assert "The replica-alter-dir throttle limit was set to 1000 B/s" in said, said
+    for index, path in targets.items():
+        assert f"Successfully started moving log directory to {path} for replica t-{index} with broker 1" in said, said
     # The first piece of each is through; the rate keeps the rest.
     time.sleep(3)
     rows = described(node)
@@ -95,12 +96,12 @@ def test_the_tool_moves_replicas_within_a_node(node, directories, tmp_path):
     assert set(moving) == {(path, f"t-{index}") for index, path in targets.items()}, rows
     assert sum(moving.values()) >= 3 and len(rows) == 4, rows
     said = reassign(node, plan, "--verify", "--preserve-throttles")
-    assert said.count("is still in progress.") == 2, said
+    assert said.count("is still in progress") >= 2, said
     # Without a rate they come to their end.
     apache.configs(node.bootstrap, "--entity-type", "brokers", "--entity-name", "1", "--alter", "--delete-config", RATE)
     until_moved(node, targets)
     said = reassign(node, plan, "--verify")
-    assert said.count("is complete") + said.count("completed successfully") >= 2, said
+    assert "in progress" not in said and said.count("completed successfully") >= 2, said
     node.stop()
     node.start()
     until_moved(node, targets)

@@ -28,7 +28,8 @@ pub async fn handle(
 ) -> AlterReplicaLogDirsResponse {
     let mut wanted = Wanted::new();
     for directory in request.dirs {
-        for topic in directory.topics {
+        // As Kafka, which answers for partitions, not for topics.
+        for topic in directory.topics.into_iter().filter(|topic| !topic.partitions.is_empty()) {
             let places = topic.partitions.into_iter().map(|index| (index, directory.path.clone()));
             wanted.entry(topic.name).or_default().extend(places);
         }

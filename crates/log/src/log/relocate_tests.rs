@@ -1,8 +1,7 @@
+use super::world::bytes_of;
 use super::*;
 use crate::disk::StdDisk;
-use bytes::Bytes;
 use ottla_wire::batch::{BatchBuilder, Record};
-use std::os::unix::fs::FileExt as _;
 
 const NOW: TimestampMs = TimestampMs(1_000);
 
@@ -50,17 +49,6 @@ impl Pair {
             self.copy.cut_to(offset, NOW).unwrap();
         }
         misfit.is_some()
-    }
-}
-
-fn bytes_of(slice: &Slice) -> Bytes {
-    match &slice.records {
-        Records::Bytes(bytes) => bytes.clone(),
-        Records::Region(region) => {
-            let mut raw = vec![0; region.len];
-            region.file.read_exact_at(&mut raw, region.position).unwrap();
-            raw.into()
-        }
     }
 }
 

@@ -1,3 +1,4 @@
+use super::world::bytes_of;
 use super::*;
 use crate::config::CompressionLevels;
 use crate::disk::StdDisk;
@@ -6,7 +7,6 @@ use crate::{checkpoint, compression, names};
 use bytes::Bytes;
 use ottla_wire::batch::{BatchBuilder, BatchHeader, Compression, Record, TimestampType, batches};
 use std::fs;
-use std::os::unix::fs::FileExt;
 use tempfile::TempDir;
 
 const EPOCH: LeaderEpoch = LeaderEpoch(3);
@@ -110,17 +110,6 @@ fn batch(count: i64, size: usize, timestamp: i64) -> Bytes {
         });
     }
     builder.build()
-}
-
-fn bytes_of(slice: &Slice) -> Bytes {
-    match &slice.records {
-        Records::Bytes(bytes) => bytes.clone(),
-        Records::Region(region) => {
-            let mut raw = vec![0; region.len];
-            region.file.read_exact_at(&mut raw, region.position).unwrap();
-            raw.into()
-        }
-    }
 }
 
 fn headers(slice: &Slice) -> Vec<BatchHeader> {

@@ -397,7 +397,7 @@ impl World {
         let mut at = log.start_offset();
         while at < log.end_offset() {
             let slice = log.read(at, 1 << 20, Offset::MAX, true).unwrap();
-            let raw = Bytes::from(bytes_of(&slice));
+            let raw = bytes_of(&slice);
             batches(&raw).for_each(|batch| batch.unwrap().verify_crc().unwrap());
             all.extend_from_slice(&raw);
             assert!(slice.next_offset > at, "no progress at {at}");
@@ -432,13 +432,14 @@ fn next_offset(raw: &Bytes) -> Offset {
     Offset(BatchHeader::parse(raw).unwrap().next_offset())
 }
 
-fn bytes_of(slice: &Slice) -> Vec<u8> {
+/// What was read, wherever it lies.
+pub(super) fn bytes_of(slice: &Slice) -> Bytes {
     match &slice.records {
-        Records::Bytes(bytes) => bytes.to_vec(),
+        Records::Bytes(bytes) => bytes.clone(),
         Records::Region(region) => {
             let mut raw = vec![0; region.len];
             region.file.read_exact_at(&mut raw, region.position).unwrap();
-            raw
+            raw.into()
         }
     }
 }

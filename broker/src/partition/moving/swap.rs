@@ -26,7 +26,7 @@ impl Partitions {
             self.checkpoint(Kind::LogStart).map_err(|_| Fault::Unnoted)?;
         }
         let source = moving.partition.directory();
-        let Some(original) = self.exchange(moving, work, now)? else { return Ok(Step::Goes) };
+        let Some(original) = exchange(moving, work, now)? else { return Ok(Step::Goes) };
         let partition = &moving.partition;
         moving.target.sync_names();
         source.gave();
@@ -39,36 +39,35 @@ impl Partitions {
         drop(self.checkpoint(Kind::HighWatermark));
         Ok(Step::Done)
     }
+}
 
-    /// What has to happen while nothing is appended. Returns the original if it was exchanged.
-    #[expect(clippy::unused_self, reason = "a step like the others")]
-    fn exchange(&self, moving: &Move, work: &mut Work, now: TimestampMs) -> Result<Option<Log>, Fault> {
-        let (partition, target) = (&moving.partition, &moving.target);
-        let Some(mut copy) = work.copy.take() else { return Ok(None) };
-        let _no_flush = partition.flushes.lock();
-        let mut guard = partition.log.write();
-        let exchanged = match guard.as_mut() {
-            Some(original) if partition.cut_to.load(Ordering::Acquire) == i64::MAX => {
-                self::prepare(moving, &mut copy, original, now).and_then(|ready| {
-                    if ready { rename(moving, &mut copy, original).map(|()| true) } else { Ok(false) }
-                })
-            }
-            _ => Ok(false),
-        };
-        if !matches!(exchanged, Ok(true)) {
-            work.copy = Some(copy);
-            work.progress.copied(false);
-            return exchanged.map(|_| None);
+/// What has to happen while nothing is appended. Returns the original if it was exchanged.
+fn exchange(moving: &Move, work: &mut Work, now: TimestampMs) -> Result<Option<Log>, Fault> {
+    let (partition, target) = (&moving.partition, &moving.target);
+    let Some(mut copy) = work.copy.take() else { return Ok(None) };
+    let _no_flush = partition.flushes.lock();
+    let mut guard = partition.log.write();
+    let exchanged = match guard.as_mut() {
+        Some(original) if partition.cut_to.load(Ordering::Acquire) == i64::MAX => {
+            prepare(moving, &mut copy, original, now).and_then(|ready| {
+                if ready { rename(moving, &mut copy, original).map(|()| true) } else { Ok(false) }
+            })
         }
-        let original = guard.replace(copy);
-        partition.directory.store(Arc::clone(target));
-        if let Some(log) = guard.as_ref() {
-            partition.advance(log, 0);
-        }
-        drop(guard);
-        partition.tell_all(Progress::Changed);
-        Ok(original)
+        _ => Ok(false),
+    };
+    if !matches!(exchanged, Ok(true)) {
+        work.copy = Some(copy);
+        work.progress.copied(false);
+        return exchanged.map(|_| None);
     }
+    let original = guard.replace(copy);
+    partition.directory.store(Arc::clone(target));
+    if let Some(log) = guard.as_ref() {
+        partition.advance(log, 0);
+    }
+    drop(guard);
+    partition.tell_all(Progress::Changed);
+    Ok(original)
 }
 
 /// The last batches; all that was on disk of the original is on disk of the copy then. False if more is missing than one piece.

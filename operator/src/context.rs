@@ -27,6 +27,8 @@ pub struct Context {
     pub events: Events,
     /// Image of brokers that name none.
     pub default_image: String,
+    /// The namespace that the operator's own pods are in, if it runs in one.
+    pub namespace: Option<String>,
     /// Delays after errors.
     pub backoff: Backoff,
     /// Connections to brokers.

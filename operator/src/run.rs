@@ -14,6 +14,7 @@ use clap::Args;
 use futures::{StreamExt, future, stream};
 use kube::{Client, Config};
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{
         Arc,
@@ -38,6 +39,9 @@ pub struct Options {
     /// Namespace of the Lease; the current one when absent
     #[arg(long)]
     pub lease_namespace: Option<String>,
+    /// Namespace of the operator's own pods, which NetworkPolicies let through to the brokers; without it they let everybody through
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub namespace: Option<String>,
     /// This instance's name in the Lease
     #[arg(long, env = "POD_NAME", default_value_t = format!("ottla-operator-{}", std::process::id()))]
     pub identity: String,
@@ -75,6 +79,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         writer: Writer::new(client.clone(), leadership.clone()),
         events: Events::new(client, &options.identity),
         default_image: options.broker_image.clone(),
+        namespace: options.namespace.clone().filter(|name| !name.is_empty()),
         backoff: Backoff::default(),
         kafka: Pool::new(leadership.clone(), Arc::clone(&metrics)),
         triggers: Triggers::default(),
@@ -111,10 +116,7 @@ async fn controllers(
     warm: &Arc<AtomicBool>,
     stop: &CancellationToken,
 ) {
-    let scopes: Vec<Option<&str>> = match options.watch_namespaces.as_slice() {
-        [] => vec![None],
-        namespaces => namespaces.iter().map(|n| Some(n.as_str())).collect(),
-    };
+    let scopes = scopes(&options.watch_namespaces);
     let client = context.writer.client();
     let mut stores = Stores { topics: Vec::new(), clusters: Vec::new() };
     let (mut runs, mut touched) = (Vec::new(), Vec::new());
@@ -135,6 +137,16 @@ async fn controllers(
     tokio::select! {
         _ = future::join(future::join_all(runs), topics) => {}
         () = warming => {}
+    }
+}
+
+/// Each namespace once; all of them where none is named.
+fn scopes(namespaces: &[String]) -> Vec<Option<&str>> {
+    let named: BTreeSet<_> =
+        namespaces.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
+    match named.is_empty() {
+        true => vec![None],
+        false => named.into_iter().map(Some).collect(),
     }
 }
 
@@ -163,4 +175,20 @@ fn stop_on_signal() -> anyhow::Result<CancellationToken> {
         token.cancel();
     });
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_namespace_is_watched_once_and_all_where_none_is_named() {
+        let of = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|n| (*n).to_owned()).collect();
+            scopes(&names).into_iter().map(|n| n.map(str::to_owned)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[]), [None]);
+        assert_eq!(of(&[""]), [None], "an empty variable");
+        assert_eq!(of(&["b", " a", "b", ""]), [Some("a".to_owned()), Some("b".to_owned())]);
+    }
 }

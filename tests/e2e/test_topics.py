@@ -39,7 +39,10 @@ def test_deleting_the_resource_deletes_or_keeps_the_topic(demo):
     kube.apply(
         kube.topic("short", "demo", partitions=1, deletionPolicy="Delete"),
         kube.topic("long", "demo", partitions=1, deletionPolicy="Retain"),
+        # Not all that there are vanish at once, however soon after another test's.
+        kube.topic("stays", "demo", partitions=1),
     )
+    kube.until_ready("kafkatopic", "stays")
     kube.until_ready("kafkatopic", "short")
     kube.until_ready("kafkatopic", "long")
     kube.delete("kafkatopic", "short")

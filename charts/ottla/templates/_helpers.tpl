@@ -48,6 +48,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
+# Who may connect to nodes and listeners.
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+# To say that pods name a ServiceAccount that does not exist, before one is restarted to take it.
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [get]
 # What happened, for `kubectl describe`.
 - apiGroups: [events.k8s.io]
   resources: [events]

@@ -5,7 +5,10 @@
 //! is asked about what is new to it, because its image may be of another release.
 
 use super::{
-    build::{self, service::NodePorts},
+    build::{
+        self,
+        address::{Addresses, POD_IP},
+    },
     names,
     observe::Observed,
     restart,
@@ -45,9 +48,12 @@ fn known(cluster: &ValidatedCluster) -> ValidatedCluster {
 
 /// The pod's environment, as far as it is known before there is a pod.
 fn environment(cluster: &ValidatedCluster, node: &Node) -> Vec<(String, String)> {
-    let advertised = build::properties::advertised_listeners(cluster, node, &NodePorts::default());
-    let own = (names::ADVERTISED_LISTENERS.to_owned(), advertised.replace("$(HOST_IP)", "::"));
-    let asked = node.container().and_then(|c| c.env.as_ref()).into_iter().flatten();
+    let advertised = build::properties::advertised_listeners(cluster, node, &Addresses::default());
+    let advertised = [names::HOST_IP, POD_IP].iter().fold(advertised, |text, variable| {
+        text.replace(&format!("$({variable})"), "2001:db8::1") // an address, as good as any
+    });
+    let own = (names::ADVERTISED_LISTENERS.to_owned(), advertised);
+    let asked = node.container().and_then(|c| c.env.as_ref()).into_iter().flatten().chain(&node.pods.env);
     let asked = asked.filter_map(|e| Some((e.name.clone(), e.value.clone().filter(|v| !v.contains("$("))?)));
     [own].into_iter().chain(asked).collect()
 }
@@ -55,6 +61,9 @@ fn environment(cluster: &ValidatedCluster, node: &Node) -> Vec<(String, String)>
 fn told(error: ConfigError, node: &Node) -> Invalid {
     let field = |origin: &Origin, key: &str| match origin {
         Origin::Environment(name) if name == names::ADVERTISED_LISTENERS => "spec.listeners".to_owned(),
+        Origin::Environment(name) if node.pods.env.iter().any(|v| v.name == *name) => {
+            format!("spec.nodePools[{}].pods.env[{name}]", node.pool)
+        }
         Origin::Environment(name) => format!("spec.nodePools[{}].podOverrides, variable {name}", node.pool),
         _ => format!("spec.config[{key}]"),
     };
@@ -158,6 +167,10 @@ mod tests {
             s["listeners"][1]["advertised"] = json!([{"node": 0, "host": "[fd00::1]", "port": 1}]);
         };
         assert_eq!(verdict(hosts), Ok(()));
+        for type_ in ["internal", "cluster-ip", "nodeport", "pod-ip"] {
+            let listener = json!([{"name": "clients", "port": 9092, "type": type_}]);
+            assert_eq!(verdict(|s| s["listeners"] = listener), Ok(()), "{type_}");
+        }
     }
 
     #[test]

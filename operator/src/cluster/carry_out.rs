@@ -3,7 +3,7 @@
 use super::{
     answers::{self, Answers},
     apply::WriteError,
-    build::{self, Workload, service::NodePorts},
+    build::{self, Workload, address::Addresses},
     certificates,
     identity::{NodeId, labelled},
     leave::{self, Leaving},
@@ -25,8 +25,8 @@ use std::collections::BTreeSet;
 
 /// What came of a pass.
 pub struct Outcome {
-    /// Ports of the applied Services.
-    pub ports: NodePorts,
+    /// What Kubernetes assigned to the applied Services.
+    pub addresses: Addresses,
     /// Nodes that are to change.
     pub restart: restart::Plan,
     /// Nodes on their way out.
@@ -54,10 +54,13 @@ pub async fn carry_out(
     let foundation = build::foundation(cluster);
     writer.apply(namespace, &foundation.claims, &observed.claims).await?;
     let services = writer.apply(namespace, &foundation.services, &observed.services).await?;
-    let ports = NodePorts::of(&services);
+    let addresses = Addresses::of(&services);
+    // Early: they may be what keeps the operator from its brokers.
+    let policies = build::network_policy::build(cluster, context.namespace.as_deref());
+    writer.apply(namespace, &policies, &observed.policies).await?;
 
     let certificates = certificates::carry_out(cluster, context).await?;
-    let workload = build::workload(cluster, observed, &ports);
+    let workload = build::workload(cluster, observed, &addresses);
     let leaving = leave::leaving(cluster, observed);
     let is_due = restart::is_due(cluster, &workload, observed);
     let answers = answers::ask(cluster, observed, &leaving, is_due, &context.kafka).await;
@@ -70,8 +73,10 @@ pub async fn carry_out(
     let quorum = change_voters(cluster, &leave, &answers, context).await;
     take_leave(&asking, &mut leave, context).await?;
     prune(cluster, observed, &services, &leave, context).await?;
+    let wanted: Vec<_> = policies.iter().map(ResourceExt::name_any).collect();
+    writer.prune(namespace, &cluster.owner.uid, &observed.policies, &wanted).await?;
     let voters = answers.quorum.map(|q| q.voters.iter().map(|v| v.id).collect());
-    Ok(Outcome { ports, restart, leaving, leave, quorum, voters, authority: certificates.news })
+    Ok(Outcome { addresses, restart, leaving, leave, quorum, voters, authority: certificates.news })
 }
 
 /// What it takes to ask whether a node may stop.

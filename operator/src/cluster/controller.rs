@@ -3,7 +3,8 @@
 use super::{
     acceptance,
     apply::WriteError,
-    carry_out, names, observe, status,
+    build::{self, address::Addresses},
+    carry_out, names, observe, references, status,
     validate::{self, Invalid},
 };
 use crate::{
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service},
+    networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
 };
 use kube::{
@@ -99,6 +101,7 @@ pub fn run(
         .watches(api::<PartialObjectMeta<ConfigMap>>(&client, namespace), ours.clone(), parent)
         .watches(api::<PartialObjectMeta<PersistentVolumeClaim>>(&client, namespace), ours.clone(), parent)
         .watches(api::<PartialObjectMeta<PodDisruptionBudget>>(&client, namespace), ours.clone(), parent)
+        .watches(api::<PartialObjectMeta<NetworkPolicy>>(&client, namespace), ours.clone(), parent)
         .watches(api::<PartialObjectMeta<Pod>>(&client, namespace), ours, parent)
         .reconcile_all_on(again)
         .graceful_shutdown_on(stop.cancelled_owned());
@@ -164,7 +167,7 @@ fn key(object: &Guarded) -> String {
 /// One pass over one cluster.
 async fn pass(cluster: &KafkaCluster, context: &Context) -> Result<Action, ReconcileError> {
     let observed = observe::observe(context.writer.client(), cluster).await.map_err(Box::new)?;
-    let validated = match validate::validate(cluster, &observed, &context.default_image, ids::random) {
+    let mut validated = match validate::validate(cluster, &observed, &context.default_image, ids::random) {
         Ok(validated) => validated,
         Err(invalid) => return refuse(cluster, &invalid, context).await,
     };
@@ -177,6 +180,12 @@ async fn pass(cluster: &KafkaCluster, context: &Context) -> Result<Action, Recon
         if let Err(invalid) = acceptance::judge_by_kinds(&news, &keys) {
             return refuse(cluster, &invalid, context).await;
         }
+    }
+    let rendered = build::workload(&validated, &observed, &Addresses::of(&observed.services));
+    let missing = references::missing(context.writer.client(), &validated.namespace, &rendered);
+    match references::judge(&validated, &rendered, &observed, &missing.await.map_err(Box::new)?) {
+        Ok(warnings) => validated.warnings.extend(warnings),
+        Err(invalid) => return refuse(cluster, &invalid, context).await,
     }
     let done = match carry_out::carry_out(&validated, &observed, context).await {
         Ok(done) => done,

@@ -187,7 +187,7 @@ mod tests {
         let three =
             validated(&cluster(|s| s["nodePools"][0]["replicas"] = json!(3)), &Observed::default()).unwrap();
         let made =
-            workload(&three, &Observed::default(), &super::super::build::service::NodePorts::default());
+            workload(&three, &Observed::default(), &super::super::build::address::Addresses::default());
         let mut observed = Observed::default();
         for node in made.nodes {
             let mut set = node.stateful_set;

@@ -66,6 +66,18 @@ pub const BROKER_CONTAINER: &str = "broker";
 /// The init container that formats a new node's storage.
 pub const FORMAT_CONTAINER: &str = "format";
 
+/// Whether a label or annotation is one that the operator writes.
+pub fn is_own_key(key: &str) -> bool {
+    const LABELS: [&str; 3] =
+        ["app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by"];
+    key.starts_with("ottla.dev/") || LABELS.contains(&key)
+}
+
+/// Whether a volume of a pod is one that the operator makes.
+pub fn is_own_volume(name: &str) -> bool {
+    name == "config" || name == ADMIN || name.starts_with("data-")
+}
+
 /// Labels of everything that belongs to `cluster`.
 pub fn labels(cluster: &str) -> BTreeMap<String, String> {
     BTreeMap::from([
@@ -119,6 +131,16 @@ pub fn bootstrap(cluster: &str, listener: &str) -> String {
     format!("{cluster}-{listener}-bootstrap")
 }
 
+/// The NetworkPolicy over all nodes.
+pub fn nodes_policy(cluster: &str) -> String {
+    format!("{cluster}-nodes")
+}
+
+/// The NetworkPolicy for the clients of a listener.
+pub fn clients_policy(cluster: &str, listener: &str) -> String {
+    format!("{cluster}-{listener}-clients")
+}
+
 /// The record of the topics that were made for resources of a cluster.
 pub fn topic_record(cluster: &str) -> String {
     format!("{cluster}-topics")
@@ -166,6 +188,9 @@ pub fn kafka_listener(name: &str) -> String {
 
 /// Variable of the pod: what clients are told, with the address of the machine.
 pub const ADVERTISED_LISTENERS: &str = "KAFKA_ADVERTISED_LISTENERS";
+
+/// Variable of the pod: the address of its machine.
+pub const HOST_IP: &str = "HOST_IP";
 
 /// Variable of the pod: the rack, from the pod's own label.
 pub const RACK: &str = "KAFKA_BROKER_RACK";

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service},
+    networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
     storage::v1::StorageClass,
 };
@@ -28,9 +29,11 @@ pub struct Observed {
     pub stateful_sets: Vec<StatefulSet>,
     /// One per node.
     pub budgets: Vec<PodDisruptionBudget>,
+    /// Of nodes and listeners.
+    pub policies: Vec<NetworkPolicy>,
     /// Running or not.
     pub pods: Vec<Pod>,
-    /// The storage classes, where a claim is not bound yet; else not asked for.
+    /// The storage classes, where a claim is not bound yet and the operator may read them; else not asked for.
     pub storage_classes: Option<StorageClasses>,
     /// When it was looked at.
     pub at: Timestamp,
@@ -52,10 +55,11 @@ pub struct StorageClasses {
 pub async fn observe(client: &Client, cluster: &KafkaCluster) -> Result<Observed, kube::Error> {
     let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
     let name = cluster.metadata.name.as_deref().unwrap_or_default();
-    let (claims, services, config_maps, stateful_sets, budgets, pods) = futures::try_join!(
+    let (claims, services, config_maps, stateful_sets, budgets, policies, pods) = futures::try_join!(
         list(client, namespace, name),
         list(client, namespace, name),
         list::<ConfigMap>(client, namespace, name),
+        list(client, namespace, name),
         list(client, namespace, name),
         list(client, namespace, name),
         list(client, namespace, name),
@@ -64,14 +68,24 @@ pub async fn observe(client: &Client, cluster: &KafkaCluster) -> Result<Observed
         claim.status.as_ref().and_then(|s| s.phase.as_deref()) != Some("Bound")
     };
     let storage_classes = match claims.is_empty() || claims.iter().any(unbound) {
-        true => Some(storage_classes(client).await?),
+        true => permitted(storage_classes(client).await)?,
         false => None,
     };
     let record = names::topic_record(name);
     let config_maps =
         config_maps.into_iter().filter(|m| m.metadata.name.as_deref() != Some(&record)).collect();
     let at = Timestamp::now();
-    Ok(Observed { claims, services, config_maps, stateful_sets, budgets, pods, storage_classes, at })
+    Ok(Observed {
+        claims,
+        services,
+        config_maps,
+        stateful_sets,
+        budgets,
+        policies,
+        pods,
+        storage_classes,
+        at,
+    })
 }
 
 async fn list<K>(client: &Client, namespace: &str, cluster: &str) -> Result<Vec<K>, kube::Error>
@@ -80,6 +94,21 @@ where
 {
     let parameters = ListParams::default().labels(&names::cluster_selector(cluster));
     Ok(Api::namespaced(client.clone(), namespace).list(&parameters).await?.items)
+}
+
+/// None where the operator may not ask: what belongs to no namespace is out of reach of one that was given some namespaces and no more.
+///
+/// # Errors
+/// Any other.
+pub fn permitted<T>(answer: Result<T, kube::Error>) -> Result<Option<T>, kube::Error> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            tracing::debug!(message = status.message, "may not be asked for");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn storage_classes(client: &Client) -> Result<StorageClasses, kube::Error> {

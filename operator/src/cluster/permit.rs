@@ -130,7 +130,7 @@ fn judge(answer: &Permit) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::{
-        cluster::build::{service::NodePorts, workload},
+        cluster::build::{address::Addresses, workload},
         fixtures::{cluster, validated},
         kafka::{Quorum, quorum::Replica},
     };
@@ -143,7 +143,7 @@ mod tests {
             validated(&cluster(|s| s["nodePools"][0]["replicas"] = json!(nodes)), &Observed::default())
                 .unwrap();
         let mut observed = Observed::default();
-        for node in workload(&cluster, &observed.clone(), &NodePorts::default()).nodes {
+        for node in workload(&cluster, &observed.clone(), &Addresses::default()).nodes {
             let template = node.stateful_set.spec.as_ref().unwrap().template.clone();
             let mut pod = Pod { metadata: template.metadata.unwrap(), spec: template.spec, status: None };
             pod.metadata.name = Some(names::pod(&node.stateful_set.name_any()));

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    cluster::build::{service::NodePorts, workload},
+    cluster::build::{address::Addresses, workload},
     fixtures::{cluster, validated},
     kafka::{Partition, Placement, Quorum, quorum::Replica},
 };
@@ -33,7 +33,7 @@ fn apart(s: &mut Value) {
 /// All serve with what `before` says, all is in sync, the first controller leads; then `after` is asked for.
 fn world(before: impl Fn(&mut Value), after: impl Fn(&mut Value)) -> World {
     let old = validated(&cluster(&before), &Observed::default()).unwrap();
-    let made = workload(&old, &Observed::default(), &NodePorts::default());
+    let made = workload(&old, &Observed::default(), &Addresses::default());
     let mut observed = Observed::default();
     for node in made.nodes {
         let mut set = node.stateful_set;
@@ -47,7 +47,7 @@ fn world(before: impl Fn(&mut Value), after: impl Fn(&mut Value)) -> World {
         after(s);
     });
     let cluster = validated(&new, &observed).unwrap();
-    let workload = workload(&cluster, &observed, &NodePorts::default());
+    let workload = workload(&cluster, &observed, &Addresses::default());
     let voters: Vec<_> = cluster.controllers().map(|n| replica(n.id.0)).collect();
     let quorum = Quorum { leader: voters.first().map(|v| v.id), voters, observers: Vec::new() };
     let brokers: Vec<_> = cluster.brokers().map(|n| n.id.0).collect();

@@ -1,7 +1,7 @@
 //! What a pass came to, folded from the claims and pods: conditions, addresses, ids. Nothing in it changes by itself.
 
 use super::{
-    build::service::NodePorts,
+    build::address::Addresses,
     carry_out::Outcome as Done,
     identity::NodeId,
     names,
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::crd::{
     KafkaClusterStatus,
-    cluster::{Listener, ListenerStatus, ListenerType, NodeStatus},
+    cluster::{Listener, ListenerStatus, NodeStatus},
     conditions::{Outcome, State},
 };
 use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod};
@@ -37,7 +37,11 @@ pub fn fold(cluster: &ValidatedCluster, observed: &Observed, done: &Done) -> (Ka
             .into_iter()
             .collect(),
         warnings,
-        listeners: cluster.listeners.iter().map(|l| listener(cluster, l, observed, &done.ports)).collect(),
+        listeners: cluster
+            .listeners
+            .iter()
+            .map(|l| listener(cluster, l, observed, &done.addresses))
+            .collect(),
     };
     (status, outcome(cluster, observed, done))
 }
@@ -253,36 +257,10 @@ fn listener(
     cluster: &ValidatedCluster,
     listener: &Listener,
     observed: &Observed,
-    ports: &NodePorts,
+    addresses: &Addresses,
 ) -> ListenerStatus {
-    let bootstrap_servers = match listener.type_ {
-        ListenerType::Internal => {
-            let host =
-                names::service_host(&names::bootstrap(&cluster.name, &listener.name), &cluster.namespace);
-            Some(format!("{host}:{}", listener.port))
-        }
-        ListenerType::Nodeport => told(cluster, listener, ports).or_else(|| {
-            let port = ports.bootstrap(&cluster.name, &listener.name)?;
-            let mut brokers = observed.pods.iter().filter(|p| p.labels().contains_key(names::BROKER));
-            let host = brokers.find_map(|p| p.status.as_ref()?.host_ip.clone())?;
-            let host = if host.contains(':') { format!("[{host}]") } else { host };
-            Some(format!("{host}:{port}"))
-        }),
-    };
+    let bootstrap_servers = addresses.bootstrap(cluster, listener, observed);
     ListenerStatus { name: listener.name.clone(), type_: listener.type_, bootstrap_servers }
-}
-
-/// Where hosts are overridden, the nodes' own addresses: clients must reach those in any case, the bootstrap Service perhaps not.
-fn told(cluster: &ValidatedCluster, listener: &Listener, ports: &NodePorts) -> Option<String> {
-    let addresses: Vec<_> = cluster
-        .brokers()
-        .filter_map(|node| {
-            let told = ValidatedCluster::advertised(listener, node.id)?;
-            let port = told.port.or_else(|| ports.node(&node.name, &listener.name))?;
-            Some(format!("{}:{port}", told.host.as_ref()?))
-        })
-        .collect();
-    Some(addresses.join(",")).filter(|a| !a.is_empty())
 }
 
 #[cfg(test)]

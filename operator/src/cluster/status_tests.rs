@@ -7,13 +7,10 @@ use crate::{
     fixtures::{cluster, validated},
 };
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-fn ports() -> NodePorts {
-    NodePorts(BTreeMap::from([
-        ("demo-main-0-external".to_owned(), 31001),
-        ("demo-external-bootstrap".to_owned(), 31000),
-    ]))
+fn ports() -> Addresses {
+    Addresses::node_ports([("demo-main-0-external", 31001), ("demo-external-bootstrap", 31000)])
 }
 
 /// What is there: the claim in `phase`, and a pod with `status` that has the set's template, or another one.
@@ -43,7 +40,7 @@ fn observed(cluster: &ValidatedCluster, phase: &str, status: Option<Value>, curr
 fn done(cluster: &ValidatedCluster, observed: &Observed) -> Done {
     let workload = workload(cluster, observed, &ports());
     Done {
-        ports: ports(),
+        addresses: ports(),
         restart: restart::plan(cluster, &workload, observed, &Default::default()),
         leaving: Vec::new(),
         leave: leave::Plan::default(),

@@ -5,12 +5,16 @@ use super::{
     identity::{self, Directory, Identity, IdentityError, NodeId},
     names,
     observe::Observed,
-    overrides, quantity, warnings,
+    overrides,
+    pods::{self, PodDetails, Reference},
+    quantity, warnings,
 };
 use crate::{
     crd::{
         DeletionPolicy, KafkaCluster, OPERATOR_OWNED_KEYS,
-        cluster::{Advertised, Listener, NodePool, Resources, Role, TopologyKey, Volume},
+        cluster::{Advertised, Listener, NodePool, Role, TopologyKey, Volume},
+        network::NetworkPolicies,
+        pods::{Metadata, Resources},
     },
     ids::Uuid,
 };
@@ -40,6 +44,8 @@ pub struct ValidatedCluster {
     pub listeners: Vec<Listener>,
     /// `spec.config`, rendered.
     pub config: BTreeMap<String, String>,
+    /// Whether NetworkPolicies are made.
+    pub network_policies: NetworkPolicies,
     /// The label that a broker's rack is taken from.
     pub rack: Option<TopologyKey>,
     /// Image of the broker.
@@ -67,6 +73,10 @@ pub struct Node {
     pub deletion_policy: DeletionPolicy,
     /// CPU and memory.
     pub resources: Option<Resources>,
+    /// Labels and annotations of its claims.
+    pub claim_metadata: Metadata,
+    /// What else its pod has.
+    pub pods: PodDetails,
     /// Merged into the pod template.
     pub overrides: Option<PodTemplateSpec>,
     /// Among those that the quorum begins with.
@@ -105,6 +115,16 @@ pub enum Invalid {
     /// Old claims of the same name are on their way out; this passes.
     #[error("claim {0} of an earlier cluster is being deleted; waiting until it is gone")]
     ClaimTerminating(String),
+    /// A changed spec refers to what is not there.
+    #[error(
+        "spec.nodePools[{pool}]: {reference} does not exist, and pods would not start without it: make it, or take it out of pods"
+    )]
+    Missing {
+        /// The pool whose pods refer to it.
+        pool: String,
+        /// What is not there.
+        reference: Reference,
+    },
 }
 
 impl Invalid {
@@ -114,6 +134,7 @@ impl Invalid {
             Self::Spec { .. } => "InvalidSpec",
             Self::Identity(_) => "ClaimConflict",
             Self::ClaimTerminating(_) => "ClaimTerminating",
+            Self::Missing { .. } => "ReferenceNotFound",
         }
     }
 }
@@ -148,6 +169,7 @@ pub fn validate(
         nodes,
         listeners: cluster.spec.listeners.clone(),
         config,
+        network_policies: cluster.spec.network_policies,
         rack: cluster.spec.rack.as_ref().map(|r| r.topology_key),
         image_is_chosen,
         image: cluster.spec.image.clone().unwrap_or_else(|| default_image.to_owned()),
@@ -183,7 +205,7 @@ fn config(cluster: &KafkaCluster) -> Result<BTreeMap<String, String>, Invalid> {
     Ok(config)
 }
 
-/// What no CEL rule can see: node ports across listeners.
+/// What no CEL rule can see: node ports across listeners, keys of labels.
 fn listeners(listeners: &[Listener]) -> Result<(), Invalid> {
     let mut ports = BTreeSet::new();
     for listener in listeners {
@@ -191,6 +213,9 @@ fn listeners(listeners: &[Listener]) -> Result<(), Invalid> {
             .advertised
             .iter()
             .filter_map(|a| a.node_port.map(|p| (format!("advertised[{}].", a.node), p)));
+        for map in [&listener.metadata.labels, &listener.metadata.annotations] {
+            pods::keys(&format!("spec.listeners[{}].metadata", listener.name), map)?;
+        }
         let own = listener.node_port.map(|p| (String::new(), p));
         for (part, port) in own.into_iter().chain(nodes) {
             if !ports.insert(port) {
@@ -224,13 +249,19 @@ fn nodes(
                     directory,
                 })
             });
+            let claim_metadata = pool.storage.metadata.clone();
+            for map in [&claim_metadata.labels, &claim_metadata.annotations] {
+                pods::keys(&format!("spec.nodePools[{}].storage.metadata", pool.name), map)?;
+            }
             Ok(Node {
                 id,
                 pool: pool.name.clone(),
                 volumes: volumes.collect::<Result<_, Invalid>>()?,
                 roles: pool.roles.clone(),
                 deletion_policy: pool.storage.deletion_policy,
-                resources: pool.resources.clone(),
+                claim_metadata,
+                resources: resources(cluster, pool)?,
+                pods: pods::resolve(cluster, pool)?,
                 overrides: overrides::parse(pool)?,
                 first_voter: identity.first_voters.iter().any(|v| v.id == id),
                 request: request(cluster, pool),
@@ -262,23 +293,47 @@ fn size(
     })
 }
 
+/// The pool's, or else the cluster's.
+fn resources(cluster: &KafkaCluster, pool: &NodePool) -> Result<Option<Resources>, Invalid> {
+    let (field, given) = match &pool.resources {
+        Some(own) => (format!("spec.nodePools[{}].resources", pool.name), Some(own)),
+        None => ("spec.resources".to_owned(), cluster.spec.resources.as_ref()),
+    };
+    let parts = given.into_iter().flat_map(|r| [("requests", &r.requests), ("limits", &r.limits)]);
+    let mut amounts =
+        parts.flat_map(|(part, amounts)| amounts.iter().map(move |(name, amount)| (part, name, amount)));
+    if let Some((part, name, amount)) = amounts.find(|(_, _, amount)| quantity::bytes(amount).is_none()) {
+        let reason = format!("{} is not a quantity, such as 500m, 2 or 4Gi", amount.0);
+        return Err(spec(format!("{field}.{part}[{name}]"), reason));
+    }
+    Ok(given.cloned())
+}
+
 /// Digest of what the user asked for a node of `pool`. An operator of another release that renders the same request differently restarts nothing;
 /// nor do other pools, or more nodes.
 fn request(cluster: &KafkaCluster, pool: &NodePool) -> String {
     let volumes: Vec<_> = pool.storage.volumes.iter().map(|v| v.id).collect();
-    let pool = serde_json::json!([pool.name, pool.roles, pool.resources, pool.pod_overrides, volumes]);
+    let pods = pods::settings(cluster, pool);
+    let resources = pool.resources.as_ref().or(cluster.spec.resources.as_ref());
+    let pool = serde_json::json!([pool.name, pool.roles, resources, pool.pod_overrides, volumes]);
     let restart = cluster.annotations().get(names::RESTART);
     let spec = &cluster.spec;
     let mut asked = vec![
         serde_json::json!([pool]),
-        serde_json::json!(spec.listeners),
+        serde_json::json!(spec.listeners.iter().map(told_to_pods).collect::<Vec<_>>()),
         serde_json::json!(spec.config),
         serde_json::json!(spec.image),
         serde_json::json!(restart),
     ];
     // Last, and only where it is: without it the digest is that of the releases that did not know it.
     asked.extend(spec.rack.as_ref().map(|rack| serde_json::json!(rack)));
+    asked.extend((!pods.is_empty()).then(|| serde_json::json!({ "pods": pods })));
     digest(&serde_json::Value::Array(asked))
+}
+
+/// Without what concerns its Services and policies alone.
+fn told_to_pods(listener: &Listener) -> Listener {
+    Listener { metadata: Metadata::default(), allow_from: Vec::new(), ..listener.clone() }
 }
 
 /// FNV-1a over the canonical JSON (keys in order), in hexadecimal: stable over releases, not meant against forgery.

@@ -1,11 +1,14 @@
 //! `KafkaCluster`: node pools, storage, listeners, configuration, and the status of all of it.
 
-use super::{ConfigMapping, DeletionPolicy};
-use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Condition};
+use super::{
+    ConfigMapping, DeletionPolicy,
+    network::{NetworkPolicies, Peer},
+    pods::{Metadata, PodSettings, Resources},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// A Kafka cluster of Ottla brokers.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +65,18 @@ pub struct KafkaClusterSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
+
+    /// Whether NetworkPolicies are made: who may connect to each listener, and nobody but the cluster and the operator to the nodes' own ports.
+    #[serde(default)]
+    pub network_policies: NetworkPolicies,
+
+    /// CPU and memory of the containers of pools that name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+
+    /// What all pods have; a pool's own `pods` adds to it and overrides it. A change restarts the nodes, one after the other.
+    #[serde(default, skip_serializing_if = "PodSettings::is_empty")]
+    pub pods: PodSettings,
 }
 
 fn is_empty(config: &ConfigMapping) -> bool {
@@ -124,11 +139,15 @@ pub struct NodePool {
     /// Where the nodes keep their data.
     pub storage: Storage,
 
-    /// CPU and memory of a broker's container.
+    /// CPU and memory of the nodes' containers, in place of `spec.resources`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
 
-    /// A partial `PodTemplateSpec` that is merged into the pods, e.g. `spec.nodeSelector`. Lists merge by their keys.
+    /// What the pods have, beside and in place of what `spec.pods` says. A change restarts the pool's nodes, one after the other.
+    #[serde(default, skip_serializing_if = "PodSettings::is_empty")]
+    pub pods: PodSettings,
+
+    /// What nothing else here has a word for: a partial `PodTemplateSpec` that is merged into the pods last. Lists merge by their keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::open_object_schema")]
     pub pod_overrides: Option<serde_json::Value>,
@@ -170,6 +189,10 @@ pub struct Storage {
     /// What becomes of the claims when the cluster is deleted. Kept claims are adopted again by a cluster of the same name.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+
+    /// Labels and annotations of the claims. A change restarts nothing.
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    pub metadata: Metadata,
 }
 
 /// One volume of a node.
@@ -194,20 +217,6 @@ pub struct Volume {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub class: Option<String>,
-}
-
-/// CPU and memory, as in a container.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Resources {
-    /// What the scheduler sets aside.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "super::quantities_schema")]
-    pub requests: BTreeMap<String, Quantity>,
-    /// What the container may not exceed.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "super::quantities_schema")]
-    pub limits: BTreeMap<String, Quantity>,
 }
 
 /// Where clients connect.
@@ -253,16 +262,29 @@ pub struct Listener {
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["node".into()]))]
     pub advertised: Vec<Advertised>,
+
+    /// Who may connect, where the Kubernetes cluster's network enforces NetworkPolicies; everybody when absent. A change restarts nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 32))]
+    pub allow_from: Vec<Peer>,
+
+    /// Labels and annotations of the listener's Services. A change restarts nothing.
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    pub metadata: Metadata,
 }
 
 /// How clients reach a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum ListenerType {
-    /// From inside the Kubernetes cluster, over each node's own Service.
+    /// From inside the Kubernetes cluster, by the name of each node's own Service.
     Internal,
+    /// Over Services of the listener's own, one a node, by their addresses; or through whatever leads to these Services, with `advertised`.
+    ClusterIp,
     /// From outside, over a port of the Kubernetes nodes.
     Nodeport,
+    /// Where pods' addresses are reached directly.
+    PodIp,
 }
 
 impl ListenerType {
@@ -270,7 +292,9 @@ impl ListenerType {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Internal => "internal",
+            Self::ClusterIp => "cluster-ip",
             Self::Nodeport => "nodeport",
+            Self::PodIp => "pod-ip",
         }
     }
 }

@@ -5,6 +5,8 @@
 
 pub mod cluster;
 pub mod conditions;
+pub mod network;
+pub mod pods;
 pub mod topic;
 pub mod yaml;
 
@@ -142,7 +144,12 @@ pub(crate) fn quantities_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": 16,
-        "additionalProperties": { "x-kubernetes-int-or-string": true },
+        "additionalProperties": {
+            "x-kubernetes-int-or-string": true,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "maxLength": 32,
+            "pattern": r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$",
+        },
     })
 }
 
@@ -153,6 +160,8 @@ pub(crate) fn open_object_schema(_: &mut SchemaGenerator) -> Schema {
 
 #[cfg(test)]
 mod cel_tests;
+#[cfg(test)]
+mod wrong_specs;
 
 #[cfg(test)]
 mod tests {

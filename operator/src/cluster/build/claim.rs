@@ -17,7 +17,8 @@ pub fn build(cluster: &ValidatedCluster, node: &Node) -> Vec<PersistentVolumeCla
 }
 
 fn claim(cluster: &ValidatedCluster, node: &Node, volume: &NodeVolume) -> PersistentVolumeClaim {
-    let mut annotations = BTreeMap::from([
+    let mut annotations = node.claim_metadata.annotations.clone();
+    annotations.extend([
         (names::CLUSTER_ID.to_owned(), cluster.cluster_id.to_string()),
         (names::DIRECTORY_ID.to_owned(), volume.directory.id.to_string()),
         (names::VOLUME.to_owned(), volume.id.to_string()),
@@ -28,6 +29,8 @@ fn claim(cluster: &ValidatedCluster, node: &Node, volume: &NodeVolume) -> Persis
     if node.first_voter {
         annotations.insert(names::FIRST_VOTER.to_owned(), "true".to_owned());
     }
+    let mut labels = node.claim_metadata.labels.clone();
+    labels.extend(names::node_labels(&cluster.name, &node.pool, node.id));
     let owner = match node.deletion_policy {
         DeletionPolicy::Delete => Some(vec![cluster.owner.clone()]),
         DeletionPolicy::Retain => None,
@@ -36,7 +39,7 @@ fn claim(cluster: &ValidatedCluster, node: &Node, volume: &NodeVolume) -> Persis
         metadata: ObjectMeta {
             name: Some(names::claim(&node.name, volume.id)),
             namespace: Some(cluster.namespace.clone()),
-            labels: Some(names::node_labels(&cluster.name, &node.pool, node.id)),
+            labels: Some(labels),
             annotations: Some(annotations),
             owner_references: owner,
             ..ObjectMeta::default()

@@ -1,8 +1,11 @@
 //! From a [`ValidatedCluster`] to its objects, in the order in which they are applied: claims carry the ids and come first, Services give the
 //! addresses that the rest is made of, a StatefulSet comes after the ConfigMap that its pod mounts.
 
+pub mod address;
 pub mod budget;
 pub mod claim;
+pub mod network_policy;
+pub mod pod_details;
 pub mod properties;
 pub mod service;
 pub mod stateful_set;
@@ -13,6 +16,7 @@ use super::{
     observe::Observed,
     validate::{Node, ValidatedCluster},
 };
+use address::Addresses;
 use k8s_openapi::{
     api::{
         apps::v1::StatefulSet,
@@ -21,7 +25,6 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use service::NodePorts;
 use std::collections::BTreeMap;
 
 /// What stands before the pods.
@@ -59,11 +62,11 @@ pub fn foundation(cluster: &ValidatedCluster) -> Foundation {
     Foundation { claims: cluster.nodes.iter().flat_map(claims).collect(), services: service::build(cluster) }
 }
 
-/// Everything else. `ports` are those of the applied Services.
-pub fn workload(cluster: &ValidatedCluster, observed: &Observed, ports: &NodePorts) -> Workload {
+/// Everything else. `addresses` are those of the applied Services.
+pub fn workload(cluster: &ValidatedCluster, observed: &Observed, addresses: &Addresses) -> Workload {
     let node = |node: &Node| {
         let properties = properties::build(cluster, node);
-        let stateful_set = stateful_set::build(cluster, node, &properties, ports);
+        let stateful_set = stateful_set::build(cluster, node, &properties, addresses);
         NodeWorkload { id: node.id, config_map: config_map(cluster, node, properties), stateful_set }
     };
     Workload { nodes: cluster.nodes.iter().map(node).collect(), budget: budget::build(cluster, observed) }

@@ -70,20 +70,11 @@ fn protocols<'a>(cluster: &'a ValidatedCluster, node: &'a Node) -> impl Iterator
     bound.into_iter().chain(peers).map(|(name, protocol)| format!("{name}:{protocol}"))
 }
 
-/// What the node tells others, as `advertised.listeners`; `$(HOST_IP)` stands for the machine's address, in brackets
-/// because it may be an IPv6 one: the broker takes the brackets off any address. A listener whose node port is not
-/// assigned yet is left out: bound, but not registered.
-pub fn advertised_listeners(cluster: &ValidatedCluster, node: &Node, ports: &super::NodePorts) -> String {
-    use crate::crd::cluster::ListenerType::{Internal, Nodeport};
+/// What the node tells others, as `advertised.listeners`. A listener whose address is not known yet is left out: bound, but not registered.
+pub fn advertised_listeners(cluster: &ValidatedCluster, node: &Node, addresses: &super::Addresses) -> String {
     let asked = cluster.listeners.iter().filter(|_| node.is_broker()).filter_map(|listener| {
-        let told = ValidatedCluster::advertised(listener, node.id);
-        let (host, port) = match listener.type_ {
-            Internal => (names::service_host(&node.name, &cluster.namespace), Some(listener.port)),
-            Nodeport => ("[$(HOST_IP)]".to_owned(), ports.node(&node.name, &listener.name)),
-        };
-        let host = told.and_then(|t| t.host.clone()).unwrap_or(host);
-        let port = told.and_then(|t| t.port).or(port)?;
-        Some(format!("{}://{host}:{port}", names::kafka_listener(&listener.name)))
+        let address = addresses.told(cluster, listener, node.id, &node.name)?;
+        Some(format!("{}://{address}", names::kafka_listener(&listener.name)))
     });
     let replication = || names::replication_address(&node.name, &cluster.namespace);
     let replication = node.is_broker().then(|| format!("{REPLICATION}://{}", replication()));

@@ -1,4 +1,5 @@
-//! Services: one of its own for every node, one bootstrap Service per listener, and for a `nodeport` listener one per broker as well.
+//! Services: one of its own for every node, one bootstrap Service per listener, and for a `nodeport` or `cluster-ip` listener one per broker
+//! as well.
 //!
 //! All publish addresses that are not ready: a broker that starts must be found by its peers, and a Service's address does not change
 //! while a pod's name in DNS is cached.
@@ -12,7 +13,6 @@ use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
-use kube::ResourceExt;
 use std::collections::BTreeMap;
 
 /// All Services of a cluster.
@@ -20,10 +20,11 @@ pub fn build(cluster: &ValidatedCluster) -> Vec<Service> {
     let nodes = cluster.nodes.iter().map(|node| node_service(cluster, node));
     let bootstraps = cluster.listeners.iter().map(|listener| bootstrap(cluster, listener));
     let replication = replication(cluster);
-    let external = cluster.listeners.iter().filter(|l| l.type_ == ListenerType::Nodeport);
-    let node_ports =
-        external.flat_map(|listener| cluster.brokers().map(move |node| node_port(cluster, node, listener)));
-    nodes.chain([replication]).chain(bootstraps).chain(node_ports).collect()
+    let has_own = |l: &&Listener| matches!(l.type_, ListenerType::ClusterIp | ListenerType::Nodeport);
+    let own = cluster.listeners.iter().filter(has_own);
+    let own =
+        own.flat_map(|listener| cluster.brokers().map(move |node| node_listener(cluster, node, listener)));
+    nodes.chain([replication]).chain(bootstraps).chain(own).collect()
 }
 
 fn node_service(cluster: &ValidatedCluster, node: &Node) -> Service {
@@ -56,15 +57,16 @@ fn broker_selector(cluster: &ValidatedCluster) -> BTreeMap<String, String> {
 }
 
 fn bootstrap(cluster: &ValidatedCluster, listener: &Listener) -> Service {
-    let metadata =
-        metadata(cluster, names::bootstrap(&cluster.name, &listener.name), names::labels(&cluster.name));
+    let name = names::bootstrap(&cluster.name, &listener.name);
+    let metadata = told(metadata(cluster, name, names::labels(&cluster.name)), listener);
     let ports = vec![port(&listener.name, listener.port, listener.node_port)];
     service(metadata, broker_selector(cluster), service_type(listener), ports)
 }
 
-fn node_port(cluster: &ValidatedCluster, node: &Node, listener: &Listener) -> Service {
+fn node_listener(cluster: &ValidatedCluster, node: &Node, listener: &Listener) -> Service {
     let labels = names::node_labels(&cluster.name, &node.pool, node.id);
-    let metadata = metadata(cluster, names::node_listener(&node.name, &listener.name), labels);
+    let name = names::node_listener(&node.name, &listener.name);
+    let metadata = told(metadata(cluster, name, labels), listener);
     let wanted = ValidatedCluster::advertised(listener, node.id).and_then(|a| a.node_port);
     let ports = vec![port(&listener.name, listener.port, wanted)];
     service(metadata, node_selector(cluster, node), service_type(listener), ports)
@@ -72,7 +74,7 @@ fn node_port(cluster: &ValidatedCluster, node: &Node, listener: &Listener) -> Se
 
 fn service_type(listener: &Listener) -> &'static str {
     match listener.type_ {
-        ListenerType::Internal => "ClusterIP",
+        ListenerType::Internal | ListenerType::ClusterIp | ListenerType::PodIp => "ClusterIP",
         ListenerType::Nodeport => "NodePort",
     }
 }
@@ -92,6 +94,14 @@ fn metadata(cluster: &ValidatedCluster, name: String, labels: BTreeMap<String, S
         owner_references: Some(vec![cluster.owner.clone()]),
         ..ObjectMeta::default()
     }
+}
+
+/// With the listener's own labels and annotations.
+fn told(mut metadata: ObjectMeta, listener: &Listener) -> ObjectMeta {
+    let given = &listener.metadata;
+    metadata.labels.get_or_insert_default().extend(given.labels.clone());
+    metadata.annotations = Some(given.annotations.clone()).filter(|a| !a.is_empty());
+    metadata
 }
 
 fn port(name: &str, number: i32, node_port: Option<i32>) -> ServicePort {
@@ -121,27 +131,5 @@ fn service(
             ..ServiceSpec::default()
         }),
         status: None,
-    }
-}
-
-/// Node ports by Service, as Kubernetes assigned them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NodePorts(pub BTreeMap<String, i32>);
-
-impl NodePorts {
-    /// Reads them from applied Services.
-    pub fn of(services: &[Service]) -> Self {
-        let port = |s: &Service| s.spec.as_ref()?.ports.as_ref()?.iter().find_map(|p| p.node_port);
-        Self(services.iter().filter_map(|s| Some((s.name_any(), port(s)?))).collect())
-    }
-
-    /// The port of a node on a listener.
-    pub fn node(&self, node: &str, listener: &str) -> Option<i32> {
-        self.0.get(&names::node_listener(node, listener)).copied()
-    }
-
-    /// The port of a listener's bootstrap Service.
-    pub fn bootstrap(&self, cluster: &str, listener: &str) -> Option<i32> {
-        self.0.get(&names::bootstrap(cluster, listener)).copied()
     }
 }

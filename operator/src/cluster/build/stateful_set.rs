@@ -1,7 +1,13 @@
 //! One StatefulSet per node, with one replica and `OnDelete`: a pod takes a new template when the operator says so, and that node alone.
 
-use super::{names, properties, service::NodePorts};
-use crate::cluster::validate::{Node, ValidatedCluster, digest};
+use super::{
+    address::{Addresses, POD_IP},
+    names, properties,
+};
+use crate::{
+    cluster::validate::{Node, ValidatedCluster, digest},
+    crd::cluster::ListenerType,
+};
 use k8s_openapi::{
     DeepMerge,
     api::{
@@ -25,8 +31,14 @@ use std::collections::BTreeMap;
 const TERMINATION_GRACE_SECONDS: i64 = 120;
 
 /// The set of one node.
-pub fn build(cluster: &ValidatedCluster, node: &Node, properties: &str, ports: &NodePorts) -> StatefulSet {
-    let mut template = template(cluster, node, ports);
+pub fn build(
+    cluster: &ValidatedCluster,
+    node: &Node,
+    properties: &str,
+    addresses: &Addresses,
+) -> StatefulSet {
+    let mut template = template(cluster, node, addresses);
+    super::pod_details::apply(&mut template, cluster, node);
     if let Some(overrides) = node.overrides.clone() {
         replace_spread(&mut template, &overrides);
         template.merge_from(overrides);
@@ -80,7 +92,7 @@ fn selector(cluster: &ValidatedCluster, node: &Node) -> BTreeMap<String, String>
     ])
 }
 
-fn template(cluster: &ValidatedCluster, node: &Node, ports: &NodePorts) -> PodTemplateSpec {
+fn template(cluster: &ValidatedCluster, node: &Node, addresses: &Addresses) -> PodTemplateSpec {
     let mut labels = names::node_labels(&cluster.name, &node.pool, node.id);
     if node.is_broker() {
         labels.insert(names::BROKER.to_owned(), "true".to_owned());
@@ -92,7 +104,7 @@ fn template(cluster: &ValidatedCluster, node: &Node, ports: &NodePorts) -> PodTe
         metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
         spec: Some(PodSpec {
             init_containers: format_container(cluster, node).map(|c| vec![c]),
-            containers: vec![broker_container(cluster, node, ports)],
+            containers: vec![broker_container(cluster, node, addresses)],
             volumes: Some(volumes(node)),
             security_context: Some(pod_security()),
             termination_grace_period_seconds: Some(TERMINATION_GRACE_SECONDS),
@@ -134,7 +146,7 @@ fn apart(cluster: &ValidatedCluster, node: &Node) -> Affinity {
 }
 
 /// Brokers are spread among brokers, controllers that are nothing else among controllers.
-fn alike(cluster: &ValidatedCluster, node: &Node) -> LabelSelector {
+pub(super) fn alike(cluster: &ValidatedCluster, node: &Node) -> LabelSelector {
     let role = if node.is_broker() { names::BROKER } else { names::CONTROLLER };
     let labels = BTreeMap::from([
         (names::CLUSTER.to_owned(), cluster.name.clone()),
@@ -184,12 +196,12 @@ fn format_container(cluster: &ValidatedCluster, node: &Node) -> Option<Container
     })
 }
 
-fn broker_container(cluster: &ValidatedCluster, node: &Node, ports: &NodePorts) -> Container {
+fn broker_container(cluster: &ValidatedCluster, node: &Node, addresses: &Addresses) -> Container {
     Container {
         name: names::BROKER_CONTAINER.to_owned(),
         image: Some(cluster.image.clone()),
         args: Some(vec![config_path()]),
-        env: Some(environment(cluster, node, ports)),
+        env: Some(environment(cluster, node, addresses)),
         ports: Some(container_ports(cluster, node)),
         liveness_probe: Some(probe("/livez", 10, 6)),
         readiness_probe: Some(probe("/readyz", 2, 3)),
@@ -206,7 +218,7 @@ fn config_path() -> String {
     format!("{}/{}", names::CONFIG_DIRECTORY, names::CONFIG_FILE)
 }
 
-fn environment(cluster: &ValidatedCluster, node: &Node, ports: &NodePorts) -> Vec<EnvVar> {
+fn environment(cluster: &ValidatedCluster, node: &Node, addresses: &Addresses) -> Vec<EnvVar> {
     let field = |name: &str, path: String| EnvVar {
         name: name.to_owned(),
         value_from: Some(EnvVarSource {
@@ -215,16 +227,19 @@ fn environment(cluster: &ValidatedCluster, node: &Node, ports: &NodePorts) -> Ve
         }),
         ..EnvVar::default()
     };
-    let host_ip = field("HOST_IP", "status.hostIP".to_owned());
+    let host_ip = field(names::HOST_IP, "status.hostIP".to_owned());
+    let tells_pods = node.is_broker() && cluster.listeners.iter().any(|l| l.type_ == ListenerType::PodIp);
+    let pod_ip = tells_pods.then(|| field(POD_IP, "status.podIP".to_owned()));
     let advertised = EnvVar {
         name: names::ADVERTISED_LISTENERS.to_owned(),
-        value: Some(properties::advertised_listeners(cluster, node, ports)),
+        value: Some(properties::advertised_listeners(cluster, node, addresses)),
         ..EnvVar::default()
     };
     // Kubernetes copies the label from the machine to the pod when it assigns one to the other: nobody needs a right to read machines.
     let rack = cluster.rack.filter(|_| node.is_broker());
     let rack = rack.map(|label| field(names::RACK, format!("metadata.labels['{}']", label.as_str())));
-    [host_ip, advertised].into_iter().chain(rack).collect()
+    // Before what is made of them.
+    [host_ip].into_iter().chain(pod_ip).chain([advertised]).chain(rack).collect()
 }
 
 fn container_ports(cluster: &ValidatedCluster, node: &Node) -> Vec<ContainerPort> {

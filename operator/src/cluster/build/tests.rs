@@ -3,11 +3,8 @@ use crate::fixtures::{claims, cluster, validated};
 use kube::ResourceExt;
 use serde_json::json;
 
-fn ports() -> NodePorts {
-    NodePorts(BTreeMap::from([
-        ("demo-main-0-external".to_owned(), 31001),
-        ("demo-external-bootstrap".to_owned(), 31000),
-    ]))
+fn ports() -> Addresses {
+    Addresses::node_ports([("demo-main-0-external", 31001), ("demo-external-bootstrap", 31000)])
 }
 
 fn built(change: impl FnOnce(&mut serde_json::Value)) -> (Foundation, Workload) {
@@ -190,7 +187,7 @@ fn clients_are_told_the_override_or_the_mapped_port() {
 #[test]
 fn a_listener_without_an_address_is_bound_and_not_registered() {
     let cluster = validated(&cluster(|_| {}), &Observed::default()).unwrap();
-    let workload = workload(&cluster, &Observed::default(), &NodePorts::default());
+    let workload = workload(&cluster, &Observed::default(), &Addresses::default());
     assert!(!advertised(&workload).contains("EXTERNAL"));
     let properties = &workload.nodes[0].config_map.data.as_ref().unwrap()[names::CONFIG_FILE];
     assert!(properties.contains("EXTERNAL://:9094"));
@@ -202,9 +199,9 @@ fn the_users_node_ports_are_asked_for() {
         s["listeners"][1]["nodePort"] = json!(32092);
         s["listeners"][1]["advertised"] = json!([{"node": 0, "nodePort": 32093}]);
     });
-    let ports = NodePorts::of(&foundation.services);
-    assert_eq!(ports.bootstrap("demo", "external"), Some(32092));
-    assert_eq!(ports.node("demo-main-0", "external"), Some(32093));
+    let ports = Addresses::of(&foundation.services);
+    assert_eq!(ports.node_port("demo-external-bootstrap"), Some(32092));
+    assert_eq!(ports.node_port("demo-main-0-external"), Some(32093));
 }
 
 #[test]

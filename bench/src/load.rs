@@ -48,6 +48,9 @@ pub struct Options {
     /// Milliseconds that the producer waits for more records
     #[arg(long, default_value_t = 1.0)]
     pub linger: f64,
+    /// How far it stands back where CPUs are short
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..=19))]
+    pub nice: i32,
 }
 
 impl Options {

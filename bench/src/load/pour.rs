@@ -34,6 +34,8 @@ const SET_UP: Duration = Duration::from_millis(500);
 ///
 /// No topic, or a setting that librdkafka does not know.
 pub fn pour(options: &Options) -> anyhow::Result<Outcome> {
+    // Before there are other threads: each has it from the one that starts it.
+    rustix::process::nice(options.nice)?;
     let partitions = options.target.topic(&Topic {
         name: options.topic.clone(),
         partitions: options.partitions,

@@ -197,6 +197,7 @@ impl Bench<'_> {
             seconds: 600.0,
             ramp: 0.0,
             linger: 0.0,
+            nice: 0,
         };
         let filling =
             FloodOptions { load, batch: 65_536, connections: 1, megabytes: Some(self.options.cold) };

@@ -13,7 +13,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use ottla_wire::messages::{ApiVersionsRequest, ResponseHeader};
 use ottla_wire::{
     ApiKey, DecodeError, Decoder, EncodeError, ErrorCode, Message as _, Request, Str, encode_request,
@@ -21,6 +21,12 @@ use ottla_wire::{
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+const LENGTH: usize = 4;
+/// Memory for an answer whose length is not known yet, in bytes.
+const FIRST: usize = 4 * 1024;
+/// So much more is promised at once, in bytes, or as much as has come if that is more.
+const STEP: usize = 64 * 1024;
 
 /// How a connection behaves.
 #[derive(Clone, Debug)]
@@ -180,19 +186,26 @@ impl Connection {
 
     async fn exchange(&mut self, body: &Bytes) -> io::Result<Bytes> {
         let length = u32::try_from(body.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-        self.stream.write_all(&length.to_be_bytes()).await?;
-        self.stream.write_all(body).await?;
-        let length = usize::try_from(self.stream.read_u32().await?).unwrap_or(usize::MAX);
+        let length = length.to_be_bytes();
+        self.stream.write_all_buf(&mut Buf::chain(&length[..], &body[..])).await?;
+        let mut frame = BytesMut::with_capacity(FIRST);
+        self.read_until(&mut frame, LENGTH).await?;
+        let length = usize::try_from(frame.get_u32()).unwrap_or(usize::MAX);
         if length > self.options.longest_answer {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("an answer of {length} bytes")));
         }
-        let mut frame = BytesMut::new();
-        let mut rest = (&mut self.stream).take(u64::try_from(length).unwrap_or(u64::MAX));
-        while rest.limit() > 0 {
-            if rest.read_buf(&mut frame).await? == 0 {
+        self.read_until(&mut frame, length).await?;
+        Ok(frame.split_to(length).freeze())
+    }
+
+    /// Reads until there are so many bytes, in as few steps as come: nothing follows an answer before the next request.
+    async fn read_until(&mut self, frame: &mut BytesMut, length: usize) -> io::Result<()> {
+        while frame.len() < length {
+            frame.reserve((length - frame.len()).min(frame.len().max(STEP)));
+            if self.stream.read_buf(frame).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        Ok(frame.freeze())
+        Ok(())
     }
 }

@@ -73,3 +73,46 @@ async fn a_broker_that_is_silent_is_given_up() {
     assert!(matches!(result, Err(CallError::Deadline(_))));
     silent.abort();
 }
+
+/// Answers one request each on a connection of its own, with a frame that comes in these pieces, and tells what came of it.
+async fn answered_in_pieces(pieces: Vec<Bytes>) -> Result<MetadataResponse, CallError> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (other, _) = broker(4, Arc::new(|_, _, _| None)).await;
+    let versions = Arc::clone(open(&other).await.unwrap().versions());
+    let serve = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let length = stream.read_u32().await.unwrap();
+        stream.read_exact(&mut vec![0; usize::try_from(length).unwrap()]).await.unwrap();
+        for piece in pieces {
+            stream.write_all(&piece).await.unwrap();
+            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let ask = async {
+        let stream = TcpStream::connect(&address).await.unwrap();
+        let (client_id, deadline) = (Str::from_static("test"), Duration::from_secs(10));
+        let options = Options { client_id, deadline, longest_answer: 1 << 20 };
+        let mut connection =
+            Connection { stream, address: address.clone(), options, versions, correlation_id: 0 };
+        connection.send(&MetadataRequest::default()).await
+    };
+    tokio::join!(ask, serve).0
+}
+
+#[tokio::test]
+async fn an_answer_is_whole_however_it_is_cut() {
+    let cluster = "x".repeat(30_000);
+    let whole = MetadataResponse { cluster_id: Some(Str::from(&*cluster)), ..Default::default() };
+    let frame = framed(&whole, ApiKey::Metadata, 4, 1);
+    for cuts in [vec![], vec![1], vec![4], vec![5, 17_000], vec![2, 4, FIRST, FIRST + 4, frame.len() - 1]] {
+        let ends = cuts.iter().copied().chain([frame.len()]);
+        let begins = [0].into_iter().chain(cuts.iter().copied());
+        let pieces = begins.zip(ends).map(|(from, to)| frame.slice(from..to)).collect();
+        let answer = answered_in_pieces(pieces).await.unwrap();
+        assert_eq!(answer.cluster_id, whole.cluster_id, "cut at {cuts:?}");
+    }
+    let half = frame.slice(..frame.len() / 2);
+    assert!(matches!(answered_in_pieces(vec![half]).await, Err(CallError::Io { .. })));
+}

@@ -1,5 +1,6 @@
 //! Fetch (1): whole batches out of the logs as file regions, in sessions, with a long poll.
 
+mod gathering;
 mod preferred;
 mod reading;
 pub(crate) mod replica;
@@ -13,6 +14,7 @@ use ottla_wire::messages::fetch_response::{FetchableTopicResponse, NodeEndpoint,
 use ottla_wire::messages::{FetchRequest, FetchResponse};
 use ottla_wire::{ErrorCode, Str};
 
+use self::gathering::Gathering;
 use self::reading::{Limits, Reading};
 use super::RequestContext;
 use super::leader_hint::{HintedNode, LeaderHints};
@@ -45,6 +47,7 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Fet
     if limits.replica.is_some() && !broker.allows(context, Operation::ClusterAction, Resource::Cluster) {
         return replica::unauthorised(wanted);
     }
+    let gathering = limits.replica.and_then(|_| Gathering::after(&wanted, tokio::time::Instant::now()));
     let sessions = &broker.fetch_sessions;
     let (session, wanted) = match sessions.begin(epoch, by_id, wanted, &forgotten, Instant::now()) {
         Ok(begun) => begun,
@@ -55,7 +58,7 @@ pub async fn handle(broker: &Arc<Broker>, context: &RequestContext, request: Fet
         session = session.of_replica();
         asked_again = replica::note(broker, context, &wanted, replica);
     }
-    let (reading, spent) = timed(poll(broker, context, &wanted, &limits, deadline)).await;
+    let (reading, spent) = timed(poll(broker, context, &wanted, &limits, deadline, gathering)).await;
     if let Some(throttle_time_ms) = throttle(broker, context, &limits, &reading, spent) {
         // Nothing is sent, and the session stays as it was: the client asks again after the pause.
         return FetchResponse { session_id: session.id(), throttle_time_ms, ..Default::default() };
@@ -111,16 +114,23 @@ fn count(broker: &Broker, reading: &Reading) {
     }
 }
 
-/// Reads until there are `min_bytes`, an error, or no time left.
+/// Reads until there are `min_bytes`, an error, or no time left; for a follower a moment longer.
 async fn poll(
     broker: &Arc<Broker>,
     context: &RequestContext,
     wanted: &[Wanted],
     limits: &Limits,
     deadline: Option<tokio::time::Instant>,
+    mut gathering: Option<Gathering>,
 ) -> Reading {
     loop {
         let reading = reading::read(broker, context, wanted, limits).await;
+        let gathers = |it: &Gathering| it.until(&reading, tokio::time::Instant::now());
+        if let Some(until) = deadline.and(gathering.as_ref()).and_then(gathers) {
+            tokio::time::sleep_until(until).await;
+            gathering = None;
+            continue;
+        }
         let Some(deadline) = deadline.filter(|_| !reading.is_enough(limits) && !wanted.is_empty()) else {
             return reading;
         };

@@ -81,7 +81,7 @@ pub(super) struct Reading {
     /// Those that were read, and what their readers had been told before.
     partitions: Vec<(Arc<Partition>, Told)>,
     pub(super) bytes: usize,
-    urgent: bool,
+    pub(super) urgent: bool,
 }
 
 impl Reading {

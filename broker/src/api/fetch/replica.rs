@@ -98,7 +98,7 @@ pub(super) fn note_sent(asked_again: &[(PartitionKey, Arc<Partition>)], reading:
     }
 }
 
-fn has_records(data: &PartitionData) -> bool {
+pub(super) fn has_records(data: &PartitionData) -> bool {
     data.records.as_ref().is_some_and(|records| !records.is_empty())
 }
 

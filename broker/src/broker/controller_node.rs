@@ -1,6 +1,7 @@
 //! A node that is a controller and no broker (`process.roles=controller`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_log::disk::StdDisk;
 use ottla_wire::Str;
@@ -17,8 +18,11 @@ use crate::config::Config;
 use crate::controller::server::ControllerServer;
 use crate::controller::{ControllerChannel, announce, look_when_active};
 use crate::node::NodeContext;
-use crate::storage::Directories;
+use crate::storage::{Directories, FileSystem};
 use crate::telemetry::loggers::Loggers;
+
+/// How often the file systems are asked.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A running controller.
 #[derive(Debug)]
@@ -53,6 +57,7 @@ pub async fn start_controller(config: Config, loggers: Arc<Loggers>) -> Result<C
         let questions = admin::Questions::new(Arc::clone(&context), Vec::new());
         tasks.spawn_on(questions.serve(admin, stopping.clone()), &control.handle());
     }
+    tasks.spawn(look(ground.file_systems, stopping.clone()));
     let (controller, node_id) = (context.controller.clone(), context.node_id);
     let channel = ControllerChannel::new(
         controller.clone(),
@@ -64,6 +69,22 @@ pub async fn start_controller(config: Config, loggers: Arc<Loggers>) -> Result<C
     tasks.spawn_on(announce(controller, channel, settings, stopping.clone()), &runtime);
     info!(node = node_id, cluster = %context.cluster_id, "controller started");
     Ok(ControllerNode { context, server, tasks, stopping, _control: control, _directories: ground.found })
+}
+
+/// Sees to it that some room is kept back for votes.
+async fn look(file_systems: Vec<Arc<FileSystem>>, stopping: CancellationToken) {
+    let file_systems = Arc::new(file_systems);
+    loop {
+        let all = Arc::clone(&file_systems);
+        let look = move || all.iter().for_each(|file_system| file_system.look());
+        if tokio::task::spawn_blocking(look).await.is_err() {
+            warn!("looking at the space on disk panicked");
+        }
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
 }
 
 impl ControllerNode {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ottla_log::LogError;
 use ottla_log::disk::{BoundedDisk, Disk};
-use ottla_quorum::QuorumError;
+use ottla_quorum::{LastRoom, QuorumError};
 use ottla_wire::ErrorCode;
 use tokio::sync::Notify;
 use tracing::error;
@@ -104,7 +104,12 @@ impl Founded {
         let control = Control::new()?;
         let listeners = server::bind(&config, &control.handle()).await?;
         let admin = bind_admin(&config, &control).await.map_err(StartError::Admin)?;
-        let controller = ControllerHandle::start(settings.clone(), Arc::clone(&disk), control.handle())?;
+        let controller = ControllerHandle::start(
+            settings.clone(),
+            Arc::clone(&disk),
+            ground.last_room(),
+            control.handle(),
+        )?;
         let context = Arc::new(NodeContext {
             cluster_id: ground.identity.cluster_id.clone(),
             node_id: config.node_id,
@@ -133,6 +138,16 @@ pub(super) struct Ground {
     pub(super) directories: Vec<Arc<LogDirectory>>,
     pub(super) file_systems: Vec<Arc<FileSystem>>,
     pub(super) failures: Arc<Notify>,
+    /// With the metadata log on it.
+    metadata: Arc<FileSystem>,
+}
+
+impl Ground {
+    /// A vote on a full disk gets what is kept back there.
+    fn last_room(&self) -> LastRoom {
+        let file_system = Arc::clone(&self.metadata);
+        LastRoom::new(move || file_system.look())
+    }
 }
 
 /// On the runtime of the quorum: no load of clients delays its answers.
@@ -183,11 +198,15 @@ fn prepare(config: &Config, disk: &Arc<dyn Disk>) -> Result<Ground, StartError> 
         directory_id: found.metadata_id,
         incarnation_id: storage::random_uuid()?,
     };
+    let of_metadata = found.all.iter().position(|entry| entry.id == found.metadata_id);
+    let metadata = of_metadata.and_then(|at| file_systems.get(at)).cloned();
+    let metadata =
+        metadata.unwrap_or_else(|| FileSystem::new(Arc::clone(disk), &config.metadata_log_dir, None));
     let mut distinct: Vec<Arc<FileSystem>> = Vec::new();
     for file_system in file_systems {
         if !distinct.iter().any(|known| Arc::ptr_eq(known, &file_system)) {
             distinct.push(file_system);
         }
     }
-    Ok(Ground { found, identity, directories, file_systems: distinct, failures })
+    Ok(Ground { found, identity, directories, file_systems: distinct, failures, metadata })
 }

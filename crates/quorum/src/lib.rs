@@ -19,6 +19,7 @@ pub mod quorum_state;
 pub mod raft;
 pub mod record;
 pub mod replay;
+mod room;
 pub mod snapshot;
 pub mod standstill;
 #[cfg(any(test, feature = "testing"))]
@@ -38,6 +39,7 @@ pub use quorum::{
 pub use raft::Timeouts;
 pub use raft::message::{Correlation, Destination, Failure, ReplicaKey, Token};
 pub use record::{MetadataRecord, RecordError, VersionedRecord};
+pub use room::LastRoom;
 pub use voters::{Voter, VoterSet};
 
 /// Directory of the metadata log within the metadata log directory.

@@ -42,6 +42,7 @@ use crate::raft::message::{Correlation, Destination, Failure, Token};
 use crate::raft::{Raft, Timeouts};
 use crate::record::RecordError;
 use crate::replay::{Replay, ReplayError};
+use crate::room::LastRoom;
 use crate::snapshot::{SnapshotError, SnapshotId};
 use crate::voters::{VoterEndpoint, VoterSet};
 pub use open::Examined;
@@ -90,6 +91,8 @@ pub struct QuorumConfig {
     /// `min.insync.replicas` as the node is configured. A new cluster with eligible leader replicas begins with it as the
     /// one value for all (KIP-966).
     pub min_insync_replicas: i32,
+    /// Asked for room when the disk is full and an election must be noted.
+    pub last_room: LastRoom,
 }
 
 impl QuorumConfig {
@@ -112,6 +115,7 @@ impl QuorumConfig {
             snapshot_bytes: 20 << 20,
             snapshot_interval_ms: 3_600_000,
             min_insync_replicas: 1,
+            last_room: LastRoom::default(),
         }
     }
 

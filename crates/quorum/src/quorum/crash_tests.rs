@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use ottla_log::testing::{FaultyDisk, Rng};
+use ottla_wire::messages::{VoteRequest, vote_request};
 
 use super::tests::{NOW, config, format, topic};
 use super::*;
@@ -146,4 +147,71 @@ fn a_leader_without_space_for_other_voters_goes_on_deciding() {
     quorum.append_voters(voters, NOW).expect("there is space again");
     quorum.commit(NOW).expect("committed");
     assert_eq!(quorum.committed_image().topics.len(), 2);
+}
+
+/// A follower of three, on a disk that is full until its owner lets go of something.
+fn follower_on_full_disk(dir: &Path, lets_go: bool) -> (FaultyDisk, Quorum) {
+    format(dir, KRaftVersion::Static, &Bootstrap::default());
+    let disk = FaultyDisk::new(dir).expect("readable");
+    let voters = "1@127.0.0.1:21033,2@127.0.0.1:21034,3@127.0.0.1:21035";
+    let mut config = config(dir, KRaftVersion::Static);
+    config.static_voters = Some(VoterSet::parse_static(voters, "CONTROLLER").expect("valid"));
+    if lets_go {
+        let disk = disk.clone();
+        config.last_room = LastRoom::new(move || disk.set_space_left(Some(4096)));
+    }
+    let quorum = Quorum::open(config, Arc::new(disk.clone()), Now::at(NOW)).expect("opened");
+    disk.set_space_left(Some(0));
+    (disk, quorum)
+}
+
+/// Node 2 asks for a vote in an epoch; whether it gets it.
+fn votes(quorum: &mut Quorum, epoch: i32) -> Result<bool, QuorumError> {
+    let partition = vote_request::PartitionData { replica_epoch: epoch, replica_id: 2, ..Default::default() };
+    let topic = vote_request::TopicData {
+        topic_name: crate::METADATA_TOPIC.into(),
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    let request = VoteRequest { voter_id: 1, topics: vec![topic], ..Default::default() };
+    let request = QuorumRequest::Vote(request);
+    quorum.receive(Inbound::Request { token: Token(1), request }, Now::at(NOW))?;
+    let granted = |outbound: &Outbound| match outbound {
+        Outbound::Response { response: QuorumResponse::Vote(response), .. } => {
+            response.topics[0].partitions[0].vote_granted
+        }
+        _ => false,
+    };
+    Ok(quorum.take_outbound().iter().any(granted))
+}
+
+#[test]
+fn a_vote_on_a_full_disk_gets_the_room_that_is_kept_back() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (_disk, mut quorum) = follower_on_full_disk(dir.path(), true);
+    assert!(votes(&mut quorum, 5).expect("it goes on"));
+    let noted = crate::quorum_state::read(&ottla_log::disk::StdDisk, &quorum.dir).expect("readable");
+    assert_eq!(noted.map(|election| (election.epoch, election.voted.map(|(id, _)| id))), Some((5, Some(2))));
+
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (disk, mut quorum) = follower_on_full_disk(dir.path(), false);
+    assert!(votes(&mut quorum, 5).expect_err("nothing is kept back").is_no_space());
+    disk.set_space_left(None);
+    assert!(matches!(votes(&mut quorum, 6), Err(QuorumError::Failed(_))), "a vote that may be lost");
+}
+
+#[test]
+fn who_is_elected_on_a_full_disk_gets_the_room_that_is_kept_back() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    format(dir.path(), KRaftVersion::Dynamic, &Bootstrap::default());
+    let disk = FaultyDisk::new(dir.path()).expect("readable");
+    drop(open_on(&disk, dir.path(), KRaftVersion::Dynamic).expect("opened"));
+    let room = disk.clone();
+    let mut config = config(dir.path(), KRaftVersion::Dynamic);
+    config.last_room = LastRoom::new(move || room.set_space_left(Some(4096)));
+    for left in [0, 200] {
+        disk.set_space_left(Some(left));
+        let quorum = Quorum::open_alone(config.clone(), Arc::new(disk.clone()), Now::at(NOW));
+        assert!(quorum.expect("opened").is_active(), "with {left} bytes left");
+    }
 }

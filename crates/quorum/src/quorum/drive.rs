@@ -1,6 +1,7 @@
 //! Doing what the state machine says, in its order.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::io;
 
 use ottla_log::{LeaderEpoch, Log, TimestampMs};
 
@@ -148,7 +149,9 @@ impl Quorum {
         }
         let voters: Vec<i32> = self.raft.voters().ids().collect();
         let version = self.history.version();
-        quorum_state::write(&*self.disk, &self.dir, election, version, &voters).map_err(|cause| {
+        let full = |cause: &io::Error| cause.kind() == io::ErrorKind::StorageFull;
+        let write = || quorum_state::write(&*self.disk, &self.dir, election, version, &voters);
+        self.config.last_room.try_twice(full, write).map_err(|cause| {
             self.failed = Some(cause.to_string());
             QuorumError::Io { path: self.dir.clone(), cause }
         })

@@ -155,7 +155,8 @@ impl Quorum {
     fn append_control(&mut self, records: &[ControlRecord], now: i64) -> Result<i64, QuorumError> {
         let batch = control_batch(records, self.next_offset(), self.raft.epoch(), now)?;
         let before = self.next_offset();
-        let offset = self.append_batch(batch.clone(), now)?;
+        let room = self.config.last_room.clone();
+        let offset = room.try_twice(QuorumError::is_no_space, || self.append_batch(batch.clone(), now))?;
         self.note_voters(&batch, before)?;
         Ok(offset)
     }

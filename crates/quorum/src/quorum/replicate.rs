@@ -155,19 +155,8 @@ impl Quorum {
             Err(_) => return Ok((Bytes::new(), from)),
         };
         let next = slice.next_offset.0;
-        let bytes = match slice.records {
-            ottla_wire::Records::Bytes(bytes) => bytes,
-            ottla_wire::Records::Region(region) => {
-                use std::os::unix::fs::FileExt;
-                let mut bytes = BytesMut::zeroed(region.len);
-                region
-                    .file
-                    .read_exact_at(&mut bytes, region.position)
-                    .map_err(|cause| QuorumError::Io { path: self.dir.clone(), cause })?;
-                bytes.freeze()
-            }
-        };
-        Ok((bytes, next))
+        let bytes = slice.records.read();
+        Ok((bytes.map_err(|cause| QuorumError::Io { path: self.dir.clone(), cause })?, next))
     }
 
     /// What a reply needs of log or snapshot; the reply itself may become an error.

@@ -155,6 +155,7 @@ impl Broker {
             self.replication.set_fetchers(config.replication.fetchers, &new);
             self.partitions.surroundings().quotas.limit(&config.replication);
             self.cleaner.configure(config.cleaner);
+            self.lifecycle.cordon(self.partitions.cordoned());
         }
         if !Arc::ptr_eq(&old.security, &new.security) {
             self.quotas.set(&new.security);

@@ -15,6 +15,7 @@ mod bad_input;
 mod budgets;
 mod common;
 mod controller_listener;
+mod cordons;
 mod every_version;
 mod failing_disk;
 mod fetch_sessions;

@@ -6,23 +6,30 @@ use std::time::Duration;
 
 use ottla_broker::broker::Node;
 use ottla_log::disk::StdDisk;
+use ottla_wire::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
 use ottla_wire::messages::alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
+use ottla_wire::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use ottla_wire::messages::describe_log_dirs_response::DescribeLogDirsPartition;
-use ottla_wire::messages::{AlterReplicaLogDirsRequest, DescribeLogDirsRequest, ProduceRequest};
+use ottla_wire::messages::{
+    AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest, CreateTopicsRequest,
+    DescribeLogDirsRequest, ProduceRequest,
+};
 use ottla_wire::{ErrorCode, Str};
 
+use crate::common::pair::Pair;
 use crate::common::process::{Process, free_port};
 use crate::common::{Client, PATIENCE, batch, node_on, only_partition, produce_request};
 use crate::keys::replication::{BROKER, set};
+use crate::keys::topic::until;
 
 const RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
 const PARTITIONS: i32 = 3;
 
-fn path(dir: &Path, name: &str) -> String {
+pub fn path(dir: &Path, name: &str) -> String {
     dir.join(name).display().to_string()
 }
 
-fn log_dirs(dir: &Path) -> String {
+pub fn log_dirs(dir: &Path) -> String {
     format!("{},{}", path(dir, "d0"), path(dir, "d1"))
 }
 
@@ -46,7 +53,7 @@ fn move_request(moves: &[(String, &str, i32)]) -> AlterReplicaLogDirsRequest {
     AlterReplicaLogDirsRequest { dirs: moves.iter().map(one).collect(), ..Default::default() }
 }
 
-async fn alter(client: &mut Client, path: String, topic: &str, partition: i32) -> ErrorCode {
+pub async fn alter(client: &mut Client, path: String, topic: &str, partition: i32) -> ErrorCode {
     let answer = client.call(&move_request(&[(path, topic, partition)]), 2).await;
     ErrorCode::try_from(answer.results[0].partitions[0].error_code).unwrap()
 }
@@ -60,7 +67,7 @@ async fn described(client: &mut Client, dir: &str, partition: i32) -> Vec<Descri
 }
 
 /// Waits until the partition lies there, and nowhere else.
-async fn until_moved(client: &mut Client, dir: &Path, to: &str, partition: i32) {
+pub async fn until_moved(client: &mut Client, dir: &Path, to: &str, partition: i32) {
     let look = async {
         loop {
             let (here, other) = (path(dir, to), path(dir, if to == "d0" { "d1" } else { "d0" }));
@@ -76,7 +83,7 @@ async fn until_moved(client: &mut Client, dir: &Path, to: &str, partition: i32) 
 }
 
 /// Where a partition does not lie.
-fn other(dir: &Path, partition: i32) -> &'static str {
+pub fn other(dir: &Path, partition: i32) -> &'static str {
     if dir.join(format!("d0/t-{partition}")).exists() { "d1" } else { "d0" }
 }
 
@@ -254,8 +261,14 @@ async fn a_move_takes_no_more_than_configured() {
     let rows = described(&mut client, &path(dir.path(), target), 0).await;
     assert!(rows[0].is_future_key && rows[0].offset_lag == 2, "{rows:?}");
     assert!((700_000..700_200).contains(&rows[0].partition_size), "{rows:?}");
+    let figures = || node.broker().partitions.move_figures();
+    let now = figures();
+    assert_eq!((now.partitions, now.max_lag, now.completed, now.failed), (1, 2, 0, 0), "{now:?}");
+    assert!((1_400_000..1_400_400).contains(&now.left_bytes) && now.copied_bytes > 700_000, "{now:?}");
     set(&mut client, BROKER, "", &[(RATE, "1000000000")]).await;
     until_moved(&mut client, dir.path(), target, 0).await;
+    let now = figures();
+    assert_eq!((now.partitions, now.left_bytes, now.max_lag, now.completed), (0, 0, 0, 1), "{now:?}");
     node.stop().await;
 }
 
@@ -276,4 +289,76 @@ async fn the_rate_of_moves_is_measured_over_the_configured_time() {
         }
         node.stop().await;
     }
+}
+
+/// Everything in a partition's segments.
+fn bytes_of(dir: &Path) -> Vec<u8> {
+    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|end| end == "log"));
+    files.sort();
+    files.iter().flat_map(|file| std::fs::read(file).unwrap()).collect()
+}
+
+async fn has_all(pair: &Pair, isr: usize) {
+    let partition = |node: &Node| node.broker().partitions.find("t", 0).unwrap();
+    until("the follower has everything", || {
+        let image = pair.controller.broker().controller.image();
+        let ends = [&pair.controller, &pair.broker].map(|node| partition(node).log_end_offset());
+        ends[0] == ends[1] && image.partition("t", 0).unwrap().isr.len() == isr
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_moves_to_and_fro_and_stays_in_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let dirs = log_dirs(dir.path());
+    let pair = Pair::start_with(&[], &[("log.dirs", &dirs)]).await;
+    let mut leader = Client::connect(pair.controller.address("PLAINTEXT").unwrap()).await;
+    let mut follower = pair.client().await;
+    let both =
+        CreatableReplicaAssignment { partition_index: 0, broker_ids: vec![1, 2], ..Default::default() };
+    let topic = CreatableTopic {
+        name: "t".into(),
+        num_partitions: -1,
+        replication_factor: -1,
+        assignments: vec![both],
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
+    assert_eq!(leader.call(&request, 7).await.topics[0].error_code, 0);
+    until("the leader is there", || pair.controller.broker().partitions.find("t", 0).is_some()).await;
+    until("the follower is there", || pair.broker.broker().partitions.find("t", 0).is_some()).await;
+    let mut written = Vec::new();
+    for round in 0..3 {
+        let target = other(dir.path(), 0);
+        for n in 0..200 {
+            if n == 50 {
+                assert_eq!(alter(&mut follower, path(dir.path(), target), "t", 0).await, ErrorCode::None);
+            }
+            let value = format!("{round}/{n}/{}", "x".repeat(n * 13 % 900));
+            assert_eq!(leader.produce("t", 0, batch(&[&value], None)).await.error_code, 0);
+            written.push(value);
+        }
+        until_moved(&mut follower, dir.path(), target, 0).await;
+        has_all(&pair, 2).await;
+        let own = bytes_of(&dir.path().join(target).join("t-0"));
+        assert!(own == bytes_of(&pair.dir.path().join("1/t-0")), "round {round}: the replicas differ");
+        let image = pair.controller.broker().controller.image();
+        let directories = pair.broker.broker().partitions.directories();
+        let place = directories.iter().find(|one| one.path().ends_with(target)).unwrap();
+        assert_eq!(image.partition("t", 0).unwrap().directory_of(2), Some(place.id()), "round {round}");
+    }
+    let shrinks = pair.controller.broker().partitions.surroundings().isr_changes.counted().shrinks;
+    assert_eq!(shrinks, 0, "a move costs no follower its place");
+    // It leads now, from where it has moved to.
+    let moved = ReassignablePartition { replicas: Some(vec![2]), ..Default::default() };
+    let topic = ReassignableTopic { name: "t".into(), partitions: vec![moved], ..Default::default() };
+    let request =
+        AlterPartitionReassignmentsRequest { timeout_ms: 10_000, topics: vec![topic], ..Default::default() };
+    assert_eq!(leader.call(&request, 0).await.error_code, 0);
+    until("it leads", || pair.broker.broker().partitions.find("t", 0).unwrap().leadership().here).await;
+    let values = follower.read_all("t", 0).await.into_iter().map(|(_, value)| value);
+    assert_eq!(values.collect::<Vec<_>>(), written);
+    pair.stop().await;
 }

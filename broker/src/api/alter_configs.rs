@@ -1,12 +1,40 @@
 //! AlterConfigs (33): asks the controller.
 
+use std::sync::Arc;
+
 use ottla_wire::messages::alter_configs_request::AlterConfigsResource;
 use ottla_wire::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
-use super::RequestContext;
-use super::altered_resource::{refusal, warn_of_idle};
+use super::altered_resource::{not_to_be_cordoned, refusal, warn_of_idle};
+use super::{RequestContext, forward};
+use crate::broker::Broker;
 use crate::controller::refused_replacement;
 use crate::node::NodeContext;
+
+/// Has the controller replace configs, except where this broker is to cordon directories that it does not have.
+pub async fn handle(
+    broker: &Arc<Broker>,
+    context: &RequestContext,
+    mut request: AlterConfigsRequest,
+) -> AlterConfigsResponse {
+    let fate = |resource: &AlterConfigsResource| {
+        let id = (resource.resource_type, &*resource.resource_name);
+        let values =
+            resource.configs.iter().filter_map(|config| Some((&config.name, config.value.as_ref()?)));
+        let error = not_to_be_cordoned(&broker.node, context, id, values)?;
+        Some(refused_replacement(resource, Some(&error)))
+    };
+    let fates: Vec<_> = request.resources.iter().map(fate).collect();
+    if fates.iter().all(Option::is_none) {
+        return forward::handle(broker, context, request).await;
+    }
+    let mut undecided = fates.iter().map(Option::is_none);
+    request.resources.retain(|_| undecided.next().unwrap_or_default());
+    let decided = forward::handle(broker, context, request).await;
+    let mut others = decided.responses.into_iter();
+    let responses = fates.into_iter().filter_map(|fate| fate.or_else(|| others.next())).collect();
+    AlterConfigsResponse { responses, ..decided }
+}
 
 /// Replaces the configs of the resources that the principal may alter; answers in the order of the request.
 pub(crate) async fn decide(

@@ -12,6 +12,8 @@ use crate::net::ConnectionLimits;
 use crate::node::NodeContext;
 use crate::security::{Operation, Resource};
 
+/// The key whose values name directories.
+const CORDONED: &str = "cordoned.log.dirs";
 /// The key whose values name hosts.
 const HOSTS: &str = "max.connections.per.ip.overrides";
 
@@ -34,6 +36,23 @@ pub(super) async fn refusal<'a>(
     let value = value.as_ref().filter(|_| resource_type == resource_type::BROKER)?;
     let message = Str::from(unknown_host(value).await?);
     Some(TopicError { code: ErrorCode::InvalidRequest, message })
+}
+
+/// That a broker cannot cordon directories that it does not have; only it can tell. `configs` are what is set, or added.
+pub(super) fn not_to_be_cordoned<'a>(
+    node: &NodeContext,
+    context: &RequestContext,
+    (resource_type, name): (i8, &str),
+    mut configs: impl Iterator<Item = (&'a Str, &'a Str)>,
+) -> Option<TopicError> {
+    let is_own = resource_type == resource_type::BROKER && name.parse() == Ok(node.node_id);
+    // Who may not change it is refused by the controller.
+    if !is_own || !node.allows(context, Operation::AlterConfigs, Resource::Cluster) {
+        return None;
+    }
+    let (key, value) = configs.find(|(key, value)| &***key == CORDONED && !node.config.may_cordon(value))?;
+    let message = format!("{key} must be * alone, or name directories of log.dirs: {value}");
+    Some(TopicError { code: ErrorCode::InvalidRequest, message: message.into() })
 }
 
 /// Says which of the keys that were set drive nothing here.

@@ -1,9 +1,11 @@
-//! DescribeLogDirs (35): what lies in each log directory, and how much room its file system has (KIP-113, KIP-827).
+//! DescribeLogDirs (35): what lies in each log directory, and how much room its file system has (KIP-113, KIP-827), and whether it gets new
+//! partitions (KIP-1066).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use ottla_quorum::MetadataVersion;
 use ottla_wire::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
@@ -37,9 +39,14 @@ pub async fn handle(
         indexes.collect()
     });
     let partitions = Arc::clone(&broker.partitions);
+    let knows_cordons = broker.image().metadata_version().is_some_and(MetadataVersion::has_cordoned_log_dirs);
     let look = move || {
         let replicas = (partitions.all(), partitions.future_replicas());
-        partitions.directories().iter().map(|directory| describe(directory, &replicas, &asked)).collect()
+        let describe = |directory: &Arc<LogDirectory>| {
+            let result = describe(directory, &replicas, &asked);
+            DescribeLogDirsResult { is_cordoned: knows_cordons && result.is_cordoned, ..result }
+        };
+        partitions.directories().iter().map(describe).collect()
     };
     match tokio::task::spawn_blocking(look).await {
         Ok(results) => DescribeLogDirsResponse { results, ..Default::default() },
@@ -81,6 +88,7 @@ fn describe(directory: &Arc<LogDirectory>, (all, future): &Replicas, asked: &Ask
         topics: topics.collect(),
         total_bytes,
         usable_bytes,
+        is_cordoned: directory.is_cordoned(),
         ..Default::default()
     }
 }

@@ -69,7 +69,7 @@ apis! {
     DeleteRecords: DeleteRecordsRequest => delete_records,
     InitProducerId: InitProducerIdRequest => init_producer_id,
     OffsetForLeaderEpoch: OffsetForLeaderEpochRequest => offset_for_leader_epoch,
-    AlterConfigs: AlterConfigsRequest => forward,
+    AlterConfigs: AlterConfigsRequest => alter_configs,
     AlterReplicaLogDirs: AlterReplicaLogDirsRequest => alter_replica_log_dirs,
     DescribeLogDirs: DescribeLogDirsRequest => describe_log_dirs,
     CreatePartitions: CreatePartitionsRequest => forward,

@@ -8,11 +8,14 @@ use ottla_wire::messages::incremental_alter_configs_request::AlterConfigsResourc
 use ottla_wire::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use ottla_wire::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
-use super::altered_resource::{refusal, warn_of_idle};
+use super::altered_resource::{not_to_be_cordoned, refusal, warn_of_idle};
 use super::{RequestContext, forward, logger_levels};
 use crate::broker::Broker;
 use crate::controller::{TopicError, refused_change, twice};
 use crate::node::NodeContext;
+
+/// The operation that takes something out of a list.
+const SUBTRACT: i8 = 3;
 
 /// Changes the configs of the resources that the principal may alter; answers in the order of the request.
 pub async fn handle(
@@ -20,18 +23,32 @@ pub async fn handle(
     context: &RequestContext,
     mut request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    // Levels belong to this node alone: the controller knows nothing of them.
-    let loggers = alter_loggers(&broker.node, context, &request).await;
-    if loggers.iter().all(Option::is_none) {
+    // Levels and directories belong to this node alone: the controller knows nothing of them.
+    let mut fates = alter_loggers(&broker.node, context, &request).await;
+    for (resource, fate) in request.resources.iter().zip(&mut fates) {
+        *fate = fate.take().or_else(|| cannot_cordon(&broker.node, context, resource));
+    }
+    if fates.iter().all(Option::is_none) {
         return forward::handle(broker, context, request).await;
     }
-    keep_undecided(&mut request, &loggers);
+    keep_undecided(&mut request, &fates);
     if request.resources.is_empty() {
-        let responses = loggers.into_iter().flatten().collect();
+        let responses = fates.into_iter().flatten().collect();
         return IncrementalAlterConfigsResponse { responses, ..Default::default() };
     }
     let decided = forward::handle(broker, context, request).await;
-    IncrementalAlterConfigsResponse { responses: merged(loggers, decided.responses), ..decided }
+    IncrementalAlterConfigsResponse { responses: merged(fates, decided.responses), ..decided }
+}
+
+fn cannot_cordon(
+    node: &NodeContext,
+    context: &RequestContext,
+    resource: &AlterConfigsResource,
+) -> Option<AlterConfigsResourceResponse> {
+    let id = (resource.resource_type, &*resource.resource_name);
+    let added = resource.configs.iter().filter(|change| change.config_operation != SUBTRACT);
+    let values = added.filter_map(|change| Some((&change.name, change.value.as_ref()?)));
+    not_to_be_cordoned(node, context, id, values).map(|error| refused_change(resource, Some(&error)))
 }
 
 /// As [`handle`], on the controller.

@@ -2,11 +2,13 @@
 //! serve or to stop, and which directories it lost (BrokerHeartbeat, KIP-631). On a runtime of its own: no load on the
 //! others makes a healthy broker silent.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use ottla_wire::messages::BrokerRegistrationRequest;
+use ottla_quorum::MetadataVersion;
+use ottla_wire::messages::{BrokerHeartbeatRequest, BrokerRegistrationRequest};
 use ottla_wire::{ErrorCode, Uuid};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -94,6 +96,15 @@ impl Lifecycle {
         self.0.wanted.send_modify(|wanted| wanted.offline.extend(lost));
     }
 
+    /// These directories are to get no new partitions, and no others.
+    pub fn cordon(&self, directories: BTreeSet<Uuid>) {
+        self.0.wanted.send_if_modified(|wanted| {
+            let changed = wanted.cordoned.as_ref() != Some(&directories);
+            wanted.cordoned = Some(directories);
+            changed
+        });
+    }
+
     /// The broker wants to stop: returns when others lead what it led and it is fenced, or nobody is there to tell.
     pub async fn leave(&self) {
         self.0.wanted.send_modify(|wanted| wanted.stop = true);
@@ -126,8 +137,13 @@ impl Task {
         let mut wanted = self.shared.wanted.subscribe();
         while Arc::strong_count(&self.shared) > 1 {
             let now = wanted.borrow_and_update().clone();
-            let request = self.member.heartbeat(&now, self.shared.metadata_offset.load(Ordering::Acquire));
-            let answer = self.channel.call(move |_| request).await;
+            let mut request =
+                self.member.heartbeat(&now, self.shared.metadata_offset.load(Ordering::Acquire));
+            let level = self.channel.image().metadata_version();
+            if !level.is_some_and(MetadataVersion::has_cordoned_log_dirs) {
+                request.cordoned_log_dirs = None;
+            }
+            let answer = self.channel.call(move |version| fit_heartbeat(request, version)).await;
             let standing = self.member.beaten(answer, &now, clock::monotonic());
             self.shared.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
             if standing == Standing::MayStop {
@@ -179,6 +195,13 @@ fn fit(mut request: BrokerRegistrationRequest, version: i16) -> BrokerRegistrati
     }
     if version < 3 {
         request.previous_broker_epoch = -1;
+    }
+    request
+}
+
+fn fit_heartbeat(mut request: BrokerHeartbeatRequest, version: i16) -> BrokerHeartbeatRequest {
+    if version < 2 {
+        request.cordoned_log_dirs = None;
     }
     request
 }

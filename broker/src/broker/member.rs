@@ -25,6 +25,8 @@ pub(crate) struct Wanted {
     pub(crate) serve: bool,
     pub(crate) stop: bool,
     pub(crate) offline: BTreeSet<Uuid>,
+    /// Directories that are to get no new partitions; `None` until that is known.
+    pub(crate) cordoned: Option<BTreeSet<Uuid>>,
 }
 
 /// What it is, as far as it was told.
@@ -87,6 +89,7 @@ impl Member {
             want_fence: !wanted.serve,
             want_shut_down: wanted.stop,
             offline_log_dirs: wanted.offline.iter().copied().collect(),
+            cordoned_log_dirs: wanted.cordoned.as_ref().map(|ids| ids.iter().copied().collect()),
             ..Default::default()
         }
     }

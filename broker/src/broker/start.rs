@@ -124,7 +124,7 @@ async fn serve(founded: Founded, listeners: Vec<Listener>) -> Result<Node, Start
     let began = Instant::now();
     let Founded { ground, settings, disk, context, control, server, http, admin } = founded;
     let (config, controller) = (&settings.config, context.controller.clone());
-    let Ground { mut found, identity, directories, file_systems, failures } = ground;
+    let Ground { mut found, identity, directories, file_systems, failures, .. } = ground;
     let addresses = listeners.iter().filter_map(|it| Some((it.name().clone(), it.local_addr().ok()?)));
     let addresses = addresses.chain(server.addresses().iter().cloned()).collect();
     let http_address = http.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -307,6 +307,7 @@ fn assemble(
         replication(config, &context.controller, &partitions, tasks).registered(lifecycle.epoch());
     replication.apply(&MetadataImage::empty(identity.cluster_id.clone()), &image);
     lifecycle.set_metadata_offset(image.offset(), false);
+    lifecycle.cordon(partitions.cordoned());
     let slots = usize::try_from(config.fetch.session_slots).unwrap_or(0);
     let seed = u64::from_be_bytes(*identity.incarnation_id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
     let client_id = Str::from(format!("broker-{}-forwarding", config.node_id));

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::broker::Broker;
 use crate::cleaner::Uncleanable;
+use crate::partition::MoveFigures;
 use crate::storage::FileSystem;
 
 /// Kafka's number for a broker that serves.
@@ -34,7 +35,9 @@ impl Collector for BrokerState {
             ConstGauge::new(value).encode(family)?;
         }
         isr_changes(&broker, &mut encoder)?;
+        moves(&broker.partitions.move_figures(), &mut encoder)?;
         uncleanable(&broker, &mut encoder)?;
+        cordons(&broker, &mut encoder)?;
         disks(&broker, &mut encoder)?;
         logs(&broker, &mut encoder)
     }
@@ -52,6 +55,11 @@ fn numbers(broker: &Broker) -> Vec<Number> {
         "kafka_log_logmanager_offlinelogdirectorycount",
         "Fenced log directories",
         number(offline),
+    ));
+    numbers.push((
+        "kafka_log_logmanager_cordonedlogdirectorycount",
+        "Log directories that get no new partitions",
+        number(broker.partitions.directories().iter().filter(|directory| directory.is_cordoned()).count()),
     ));
     numbers.push((
         "kafka_server_fetchsessioncache_numincrementalfetchsessions",
@@ -125,6 +133,46 @@ fn isr_changes(broker: &Broker, encoder: &mut DescriptorEncoder<'_>) -> Result<(
     Ok(())
 }
 
+/// Under the client id that Kafka gives to the threads which copy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct MovesLabel;
+
+impl EncodeLabelSet for MovesLabel {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), Error> {
+        [("clientId", "ReplicaAlterLogDirs")].encode(encoder)
+    }
+}
+
+fn moves(figures: &MoveFigures, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+    let standing = number(figures.standing);
+    for (name, help, value) in [
+        ("maxlag", "Most records that a copy in another directory lacks", figures.max_lag),
+        ("failedpartitionscount", "Moves between directories that stand still", standing),
+    ] {
+        let name = format!("kafka_server_replicaalterlogdirsmanager_{name}");
+        let mut family = encoder.encode_descriptor(&name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(value).encode(family.encode_family(&MovesLabel)?)?;
+    }
+    let left = i64::try_from(figures.left_bytes).unwrap_or(i64::MAX);
+    for (name, help, value) in [
+        ("ottla_moves_partitions", "Partitions that move between directories", number(figures.partitions)),
+        ("ottla_moves_waiting", "Of these, those whose target is full", number(figures.waiting)),
+        ("ottla_moves_left_bytes", "Bytes that are still to be copied", left),
+    ] {
+        let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(value).encode(family)?;
+    }
+    for (name, help, count) in [
+        ("ottla_moves_copied_bytes", "Bytes copied between directories", figures.copied_bytes),
+        ("ottla_moves_completed", "Moves between directories that are done", figures.completed),
+        ("ottla_moves_failed", "Moves between directories that were given up", figures.failed),
+    ] {
+        let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(count).encode(family)?;
+    }
+    Ok(())
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct DirectoryLabel(String);
 
@@ -164,6 +212,16 @@ fn uncleanable(broker: &Broker, encoder: &mut DescriptorEncoder<'_>) -> Result<(
 
 /// A metric of a log directory's file system: its name, what it says, and how to read it.
 type DiskMetric = (&'static str, &'static str, fn(&FileSystem) -> i64);
+
+fn cordons(broker: &Broker, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+    let (name, help) = ("kafka_log_logmanager_logdirectorycordoned", "1 for one that gets no new partitions");
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for directory in broker.partitions.directories() {
+        let label = DirectoryLabel(directory.path().display().to_string());
+        ConstGauge::new(i64::from(directory.is_cordoned())).encode(family.encode_family(&label)?)?;
+    }
+    Ok(())
+}
 
 const DISKS: [DiskMetric; 3] = [
     ("ottla_disk_available_bytes", "Bytes that can be written to the file system", FileSystem::available),

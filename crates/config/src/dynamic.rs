@@ -115,6 +115,7 @@ impl Config {
             for key in layer.keys() {
                 let fits = |value: &&str| {
                     keys::broker(key).is_some_and(|key| is_dynamic(key) && key.parse(value).is_ok())
+                        && (key != typed::CORDONED || self.may_cordon(value))
                 };
                 if let Some(value) = layer.lookup(key).filter(fits) {
                     settings.set(key, value, Origin::Request);
@@ -127,6 +128,11 @@ impl Config {
             settings: self.settings.clone(),
             ..typed::config(&settings, &self.host_name)?
         })
+    }
+
+    /// Whether this node can have such a value of `cordoned.log.dirs`. What directories other nodes have is not known here.
+    pub fn may_cordon(&self, value: &str) -> bool {
+        typed::may_be_cordoned(&list(value), &self.log_dirs)
     }
 }
 
@@ -175,7 +181,10 @@ pub fn validate_broker_configs(
     for key in configs.keys() {
         let value = configs.lookup(key).unwrap_or_default();
         errors.extend(validate_broker_config(key, value, scope).err());
-        settings.set(key, value, Origin::Request);
+        // It names directories of the broker that is meant, which may be another.
+        if key != typed::CORDONED {
+            settings.set(key, value, Origin::Request);
+        }
     }
     if errors.is_empty() {
         return typed::config(&settings, &config.host_name).map(|_| ());

@@ -58,6 +58,8 @@ pub struct Config {
     pub log_dirs: Vec<PathBuf>,
     /// `metadata.log.dir`, or the first of `log_dirs`.
     pub metadata_log_dir: PathBuf,
+    /// `cordoned.log.dirs`: those of `log_dirs` that get no new partitions (KIP-1066).
+    pub cordoned_log_dirs: Vec<PathBuf>,
     /// Elections that the controller holds by itself.
     pub elections: Elections,
     /// Topics that are made without being told how.

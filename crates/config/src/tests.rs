@@ -306,6 +306,31 @@ fn what_changes_at_run_time_is_laid_over_what_was_configured() {
 }
 
 #[test]
+fn directories_that_are_cordoned_are_a_nodes_own() {
+    let dirs = ("log.dirs", "/a,/b");
+    let cordoned = |value| load(&[dirs, ("cordoned.log.dirs", value)]).map(|config| config.cordoned_log_dirs);
+    assert_eq!(cordoned("").unwrap(), Vec::<PathBuf>::new());
+    assert_eq!(cordoned("/b").unwrap(), [PathBuf::from("/b")]);
+    assert_eq!(cordoned("*").unwrap(), [PathBuf::from("/a"), PathBuf::from("/b")]);
+    let refused = |value| cordoned(value).unwrap_err();
+    assert!(["/a,*", "/c"].iter().all(|value| refused(value).contains("cordoned.log.dirs")));
+    let config = load(&[dirs, ("cordoned.log.dirs", "/a")]).unwrap();
+    let then = |value| {
+        let broker = BTreeMap::from([("cordoned.log.dirs", value), ("max.connections", "7")]);
+        let then = config.with_dynamic(&Nothing, &broker).unwrap();
+        assert_eq!(then.network.max_connections, 7);
+        then.cordoned_log_dirs
+    };
+    assert_eq!((then("/b"), then("")), (vec![PathBuf::from("/b")], Vec::new()));
+    assert_eq!(then("/elsewhere"), [PathBuf::from("/a")], "what this node does not have has no effect");
+    let others = BTreeMap::from([("cordoned.log.dirs", "/elsewhere")]);
+    assert!(
+        validate_broker_configs(&config, &others, BrokerScope::PerBroker).is_ok(),
+        "another node may have it"
+    );
+}
+
+#[test]
 fn changes_at_run_time_are_checked() {
     use BrokerScope::{Cluster, PerBroker};
     let check = |key, value, scope| match validate_broker_config(key, value, scope) {
@@ -397,7 +422,8 @@ fn a_topics_configs_are_checked_together() {
 fn other_value(key: &keys::Key) -> String {
     let special = match key.name {
         "advertised.listeners" => "PLAINTEXT://elsewhere:9092",
-        "broker.rack" | "cordoned.log.dirs" | "metadata.log.dir" | "log.dir" | "log.dirs" => "/elsewhere",
+        "broker.rack" | "metadata.log.dir" | "log.dir" | "log.dirs" => "/elsewhere",
+        "cordoned.log.dirs" => "*",
         "controller.listener.names" => "OTHER",
         "controller.quorum.bootstrap.servers" => "elsewhere:9093",
         "controller.quorum.voters" => "1@elsewhere:9093",

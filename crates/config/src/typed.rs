@@ -11,6 +11,10 @@ use super::{
     Offsets, Producers, Quorum, Quotas, Replication, Settings, Topics, node,
 };
 
+/// Directories that get no new partitions.
+pub(super) const CORDONED: &str = "cordoned.log.dirs";
+/// All of them.
+const ALL: &str = "*";
 /// The only `replica.selector.class` that there is; without one nobody is sent elsewhere.
 const RACK_AWARE: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
 
@@ -45,7 +49,13 @@ pub(super) fn config(settings: &Settings, host_name: &str) -> Result<Config, Con
 fn assemble(read: &Reader<'_>, node: Node, network: Network) -> Config {
     let log_dirs = log_dirs(read);
     let first = log_dirs.first().cloned().unwrap_or_default();
+    let cordoned = read.list(CORDONED);
+    let all = cordoned.iter().any(|dir| dir == ALL);
     Config {
+        cordoned_log_dirs: match all {
+            true => log_dirs.clone(),
+            false => cordoned.into_iter().map(PathBuf::from).collect(),
+        },
         node_id: node.id,
         roles: node.roles,
         // Empty where the variable is taken from a label that is not there.
@@ -92,6 +102,12 @@ impl Network {
             queued_max_bytes: None,
         }
     }
+}
+
+/// Whether these are directories of a node that can be cordoned: its own, or [`ALL`] alone.
+pub(super) fn may_be_cordoned(cordoned: &[String], log_dirs: &[PathBuf]) -> bool {
+    let is_own = |dir: &String| log_dirs.iter().any(|own| own.as_os_str() == dir.as_str());
+    matches!(cordoned, [all] if all == ALL) || cordoned.iter().all(is_own)
 }
 
 fn log_dirs(read: &Reader<'_>) -> Vec<PathBuf> {
@@ -331,6 +347,10 @@ fn conflicts(read: &Reader<'_>) -> Vec<ConfigError> {
         (
             long("max.connections.per.ip") > 0 || !read.text("max.connections.per.ip.overrides").is_empty(),
             "max.connections.per.ip may be 0 only with max.connections.per.ip.overrides",
+        ),
+        (
+            may_be_cordoned(&read.list(CORDONED), &log_dirs(read)),
+            "cordoned.log.dirs must be * alone, or name directories of log.dirs as they are written there",
         ),
     ];
     checks

@@ -33,6 +33,63 @@ def log_dirs(broker: Broker) -> None:
     broker.each("AlterReplicaLogDirs", {"dirs": []}, "of nothing")
 
 
+def cordons(broker: Broker) -> None:
+    """What a broker is told of its own directories, and what follows for new topics and for moves (KIP-1066)."""
+    create(broker, "cordoned", 1)
+    fence(broker)
+    with broker.connection() as asking:
+        (own,) = asking.exchange("DescribeLogDirs", 4, {"topics": []})["results"]
+
+    def alter(label: str, value: str | None, operation: int = 0, name: str = "1", validate: bool = False) -> None:
+        config = {"name": "cordoned.log.dirs", "config_operation": operation, "value": value}
+        resource = {"resource_type": 4, "resource_name": name, "configs": [config]}
+        broker.ask("IncrementalAlterConfigs", 1, {"resources": [resource], "validate_only": validate}, label)
+        fence(broker)
+
+    def look(label: str) -> None:
+        topics = [{"name": "cordoned", "partitions": [0, 7]}, {"name": "nowhere", "partitions": [0]}]
+        broker.each("DescribeLogDirs", {"topics": []}, label)
+        broker.each("AlterReplicaLogDirs", {"dirs": [{"path": own["log_dir"], "topics": topics}]}, label)
+
+    def takes_topics(takes: bool, label: str) -> None:
+        body = {
+            "topics": [{"name": "new", "num_partitions": 1, "replication_factor": 1}],
+            "validate_only": True,
+            "timeout_ms": 9999,
+        }
+
+        def ready() -> bool:
+            with broker.connection() as asking:
+                return (asking.exchange("CreateTopics", 7, body)["topics"][0]["error_code"] == 0) == takes
+
+        broker.until(ready, f"whether it takes topics, {label}")
+        broker.ask("CreateTopics", 7, body, label)
+        by_hand = {"name": "new", "num_partitions": -1, "replication_factor": -1, "assignments": [{"broker_ids": [1]}]}
+        broker.ask("CreateTopics", 7, body | {"topics": [by_hand]}, f"by hand, {label}")
+
+    look("before")
+    for label, value in {"elsewhere": "/elsewhere", "all and more": "*,/elsewhere", "relative": "data"}.items():
+        alter(label, value)
+        alter(f"{label}, added", value, 2)
+        replaced = {"resource_type": 4, "resource_name": "1", "configs": [{"name": "cordoned.log.dirs", "value": value}]}
+        broker.ask("AlterConfigs", 2, {"resources": [replaced], "validate_only": True}, f"{label}, in place of everything")
+    alter("of all brokers", "*", name="")
+    alter("validated only", "*", validate=True)
+    for label, value in {"all": "*", "its own": own["log_dir"]}.items():
+        alter(label, value)
+        takes_topics(False, label)
+        look(label)
+        alter(f"{label} no more", None, 1)
+        takes_topics(True, f"{label} no more")
+        look(f"{label} no more")
+    alter("none", "")
+    alter("its own added", own["log_dir"], 2)
+    takes_topics(False, "its own added")
+    alter("its own taken out", own["log_dir"], 3)
+    takes_topics(True, "its own taken out")
+    alter("as it was", None, 1)
+
+
 def features(broker: Broker) -> None:
     def ask(label: str, *updates: dict, validate: bool = True) -> None:
         broker.each("UpdateFeatures", {"feature_updates": list(updates), "validate_only": validate, "timeout_ms": 5000}, label)

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_quorum::MetadataRecord;
 use ottla_quorum::image::{ConfigResource, MetadataImage, resource_type};
+use ottla_quorum::{MetadataRecord, MetadataVersion};
 use ottla_wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use ottla_wire::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use ottla_wire::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
@@ -18,6 +18,8 @@ use crate::config::{
     validate_topic_configs,
 };
 
+/// Directories that get no new partitions.
+const CORDONED: &str = "cordoned.log.dirs";
 const SET: i8 = 0;
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
@@ -200,11 +202,19 @@ pub(super) fn check_result(
             ErrorCode::InvalidConfig,
             with_layers(config, image, |layers| validate_topic_configs(layers, changed)),
         ),
+        Target::Broker(_) if changed.contains_key(CORDONED) && !knows_cordons(image) => {
+            let message = "cordoned.log.dirs needs metadata.version 4.3-IV0";
+            return Err(TopicError::new(ErrorCode::InvalidConfig, message));
+        }
         Target::Broker(scope) => {
             (ErrorCode::InvalidRequest, validate_broker_configs(config, changed, *scope))
         }
     };
     result.map_err(|errors| TopicError::new(code, errors.to_string()))
+}
+
+fn knows_cordons(image: &MetadataImage) -> bool {
+    image.metadata_version().is_some_and(MetadataVersion::has_cordoned_log_dirs)
 }
 
 /// One resource's answer.

@@ -69,11 +69,11 @@ fn assign_replica(
             return Err(ErrorCode::NotLeaderOrFollower);
         }
         let rules = view.rules(topic);
-        let moved =
-            PartitionChange::of(&view, topic, index, partition, rules).directory(broker.id, directory);
+        let change = PartitionChange::of(&view, topic, index, partition, rules);
         if broker.has_online(directory) {
-            moved.record()
+            change.found_in(broker.id, directory).record()
         } else {
+            let moved = change.directory(broker.id, directory);
             moved.election(Election::allowed(rules)).leaving(broker.id).record()
         }
     };

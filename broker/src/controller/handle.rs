@@ -9,7 +9,9 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use ottla_client::Options;
 use ottla_log::disk::Disk;
-use ottla_quorum::{MetadataImage, Quorum, QuorumError, QuorumRequest, QuorumResponse, QuorumStatus};
+use ottla_quorum::{
+    LastRoom, MetadataImage, Quorum, QuorumConfig, QuorumError, QuorumRequest, QuorumResponse, QuorumStatus,
+};
 use ottla_wire::messages::{
     AlterClientQuotasRequest, AlterClientQuotasResponse, AlterConfigsRequest, AlterConfigsResponse,
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
@@ -51,6 +53,7 @@ impl ControllerHandle {
     pub fn start(
         settings: ControllerSettings,
         disk: Arc<dyn Disk>,
+        last_room: LastRoom,
         runtime: Handle,
     ) -> Result<Self, QuorumError> {
         let options = Options {
@@ -58,7 +61,8 @@ impl ControllerHandle {
             deadline: settings.config.quorum.request_timeout,
             longest_answer: LONGEST_ANSWER,
         };
-        let quorum = Quorum::open(settings.quorum(), disk, now())?;
+        let config = QuorumConfig { last_room, ..settings.quorum() };
+        let quorum = Quorum::open(config, disk, now())?;
         let (handle, publisher, messages) = Self::wired(settings.identity.cluster_id.clone());
         let controller = Controller::new(quorum, settings, now())?;
         let network = Network::new(runtime, options, handle.jobs.clone());

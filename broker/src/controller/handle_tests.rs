@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ottla_log::disk::StdDisk;
 use ottla_quorum::bootstrap::{self, Bootstrap};
 use ottla_quorum::voters::VoterEndpoint;
-use ottla_quorum::{Voter, VoterSet};
+use ottla_quorum::{LastRoom, Voter, VoterSet};
 use ottla_wire::messages::create_topics_request::CreatableTopic;
 use ottla_wire::messages::describe_quorum_request::{PartitionData, TopicData};
 use ottla_wire::messages::*;
@@ -42,7 +42,8 @@ fn start(dir: &Path, incarnation: u8, overrides: &[(&str, &str)]) -> ControllerH
             incarnation_id: uuid(incarnation),
         },
     };
-    ControllerHandle::start(settings, Arc::new(StdDisk), Handle::current()).expect("started")
+    ControllerHandle::start(settings, Arc::new(StdDisk), LastRoom::default(), Handle::current())
+        .expect("started")
 }
 
 async fn join(handle: &ControllerHandle, incarnation: u8) -> i64 {

@@ -47,6 +47,7 @@ pub(crate) struct PartitionChange<'a> {
     elr: Vec<i32>,
     recovery_state: LeaderRecoveryState,
     moved: Option<(i32, Uuid)>,
+    found: Option<i32>,
 }
 
 impl<'a> PartitionChange<'a> {
@@ -75,6 +76,7 @@ impl<'a> PartitionChange<'a> {
             elr: partition.elr.clone(),
             recovery_state: partition.leader_recovery_state,
             moved: None,
+            found: None,
         }
     }
 
@@ -126,6 +128,13 @@ impl<'a> PartitionChange<'a> {
     pub(crate) fn directory(mut self, broker: i32, directory: Uuid) -> Self {
         self.moved = Some((broker, directory));
         self
+    }
+
+    /// The same of a directory that is online. It may lead with what it has there at once; Kafka leaves what nobody leads without
+    /// a leader until something else happens.
+    pub(crate) fn found_in(mut self, broker: i32, directory: Uuid) -> Self {
+        self.found = Some(broker);
+        self.directory(broker, directory)
     }
 
     /// The record, if anything changes.
@@ -234,7 +243,7 @@ impl<'a> PartitionChange<'a> {
     fn is_acceptable(&self, id: i32) -> bool {
         let there = self.joining == Some(id) || self.view.image.active_broker(id).is_some();
         let excluded = self.leaving == Some(id) || self.unclean_shutdown == Some(id);
-        there && !excluded && self.view.has_log(id, self.partition)
+        there && !excluded && (self.found == Some(id) || self.view.has_log(id, self.partition))
     }
 
     fn last_known_leader(&self) -> Option<i32> {

@@ -407,6 +407,11 @@ fn brokers_say_in_which_directories_their_replicas_lie() {
     let partition = controller.image.partition("t1", 0).expect("made");
     assert_eq!(partition.directories, [uuid(88), directory(2)]);
     assert_eq!((partition.leader, &*partition.isr), (2, &[2][..]), "that directory is not online");
+    controller.topic(3, &[1]);
+    assert_eq!(assign(&mut controller, 3, 0, uuid(88)), E::None);
+    assert_eq!(controller.state(3).0, -1);
+    assert_eq!(assign(&mut controller, 3, 0, directory(1)), E::None);
+    assert_eq!(controller.state(3).0, 1, "it is there after all, and nobody else leads");
 }
 
 fn set_min_isr(controller: &mut Controller, kind: i8, name: &str, value: Option<&str>) -> ErrorCode {

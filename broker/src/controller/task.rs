@@ -16,12 +16,12 @@ use tokio::sync::{oneshot, watch};
 
 use super::ControllerError;
 use super::state::{Controller, Job};
-use crate::clock::{self, Millis};
+use crate::clock;
 
 /// Messages that share a sync at most.
 const MAX_BATCH: usize = 128;
-/// Time between looks at snapshots and retention.
-const HOUSEKEEPING: Duration = Duration::from_secs(10);
+/// Time between looks at retention, in ms; nothing is waited for longer.
+const HOUSEKEEPING_MS: i64 = 10_000;
 /// What takes longer is told.
 const SLOW_MS: i64 = 1000;
 /// How long a leader that stops waits for the others to have heard of it.
@@ -103,15 +103,15 @@ pub(super) struct Task<N> {
     pub(super) network: N,
     callers: HashMap<Token, oneshot::Sender<QuorumResponse>>,
     next_token: u64,
-    /// When it was last looked after what is too old.
-    cleaned: Millis,
+    /// When to look after what is too old, in monotonic ms.
+    clean_due: i64,
 }
 
 impl<N: Ways> Task<N> {
     /// Publishes the first image and sends the first messages.
     pub(super) fn begin(controller: Controller, publisher: Publisher, network: N) -> Self {
-        let (callers, cleaned) = (HashMap::new(), clock::monotonic());
-        let mut task = Self { controller, publisher, network, callers, next_token: 0, cleaned };
+        let (callers, clean_due) = (HashMap::new(), clock::monotonic_ms() + HOUSEKEEPING_MS);
+        let mut task = Self { controller, publisher, network, callers, next_token: 0, clean_due };
         task.publish();
         task
     }
@@ -162,7 +162,7 @@ impl<N: Ways> Task<N> {
     /// How long to wait for messages.
     fn patience(&self) -> Duration {
         let due = self.controller.next_deadline().saturating_sub(clock::monotonic_ms());
-        Duration::from_millis(u64::try_from(due).unwrap_or_default()).min(HOUSEKEEPING)
+        Duration::from_millis(due.clamp(0, HOUSEKEEPING_MS).unsigned_abs())
     }
 
     /// Takes in everything that waits; returns who wants it to stop.
@@ -252,21 +252,20 @@ impl<N: Ways> Task<N> {
 
     /// Snapshots and, now and then, retention; a failure is told and tried again later.
     fn keep_house(&mut self) {
-        let now = now().wall;
+        let Now { wall, monotonic } = now();
         let quorum = &mut self.controller.quorum;
-        match quorum.maybe_snapshot(now) {
+        match quorum.maybe_snapshot(wall) {
             Ok(Some(id)) => {
                 tracing::info!(end_offset = id.end_offset, epoch = id.epoch, "metadata snapshot written");
             }
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "metadata snapshot failed"),
         }
-        let since = clock::monotonic().since(self.cleaned);
-        if u128::from(since.unsigned_abs()) < HOUSEKEEPING.as_millis() {
+        if monotonic < self.clean_due {
             return;
         }
-        self.cleaned = clock::monotonic();
-        match quorum.clean(now) {
+        self.clean_due = monotonic + HOUSEKEEPING_MS;
+        match quorum.clean(wall) {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "old metadata snapshots removed"),
             Err(error) => tracing::warn!(%error, "metadata retention failed"),

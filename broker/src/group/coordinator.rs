@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use bytes::Bytes;
 use ottla_log::{LeaderEpoch, Offset, Origin};
 use ottla_quorum::image::{MetadataImage, PartitionImage};
-use ottla_wire::{Records, Uuid};
+use ottla_wire::Uuid;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -297,15 +297,7 @@ impl OffsetsLog for PartitionLog {
             .partition
             .read(Offset(offset), max_bytes, Isolation::LogEnd, true)
             .map_err(|error| failed(&error))?;
-        match read.records {
-            Records::Bytes(bytes) => Ok(bytes),
-            Records::Region(region) => {
-                let mut buffer = vec![0; region.len];
-                let read =
-                    std::os::unix::fs::FileExt::read_exact_at(&*region.file, &mut buffer, region.position);
-                read.map(|()| buffer.into()).map_err(|error| failed(&error))
-            }
-        }
+        read.records.read().map_err(|error| failed(&error))
     }
 }
 

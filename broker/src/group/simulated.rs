@@ -142,6 +142,12 @@ impl Seats {
         }
     }
 
+    /// Under which epoch a group is coordinated here, where it is.
+    pub(crate) fn leader_epoch(&self, group: &str) -> Option<i32> {
+        let seat = self.hosted.get(&partition_of(group, self.count)?)?;
+        matches!(seat.state, State::Serving(_)).then_some(seat.leader_epoch)
+    }
+
     /// What a group has committed, where its partition is served here.
     pub(crate) fn committed(&self, group: &Str, topic: &Str, partition: i32) -> Option<Option<i64>> {
         let seat = self.hosted.get(&partition_of(group, self.count)?)?;

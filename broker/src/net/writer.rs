@@ -172,12 +172,8 @@ async fn load(region: &FileRegion) -> io::Result<Bytes> {
         Ok(read) if read == region.len => return Ok(bytes.freeze()),
         _ => {}
     }
-    let (file, position) = (Arc::clone(&region.file), region.position);
-    blocking::disk_read(move || {
-        std::os::unix::fs::FileExt::read_exact_at(&*file, &mut bytes, position)?;
-        Ok(bytes.freeze())
-    })
-    .await
+    let region = region.clone();
+    blocking::disk_read(move || region.read()).await
 }
 
 /// Brings `from..to` into the page cache unless it seems to be there.

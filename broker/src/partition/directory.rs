@@ -8,7 +8,7 @@ use ottla_log::LogError;
 use ottla_log::disk::Disk;
 use ottla_wire::Uuid;
 use tokio::sync::Notify;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::TopicPartition;
 use crate::storage::FileSystem;
@@ -21,6 +21,7 @@ pub struct LogDirectory {
     disk: Arc<dyn Disk>,
     file_system: Arc<FileSystem>,
     offline: AtomicBool,
+    cordoned: AtomicBool,
     hosted: AtomicUsize,
     to_open: AtomicUsize,
     opened: AtomicUsize,
@@ -57,8 +58,9 @@ impl LogDirectory {
         failures: Arc<Notify>,
         offline: bool,
     ) -> Self {
-        let (hosted, to_open, opened) = Default::default();
-        Self { path, id, disk, file_system, offline: offline.into(), hosted, to_open, opened, failures }
+        let (cordoned, hosted, to_open, opened) = Default::default();
+        let offline = offline.into();
+        Self { path, id, disk, file_system, offline, cordoned, hosted, to_open, opened, failures }
     }
 
     /// Where it is.
@@ -79,6 +81,18 @@ impl LogDirectory {
     /// Where it lies, with how much room there is.
     pub fn file_system(&self) -> &Arc<FileSystem> {
         &self.file_system
+    }
+
+    /// Whether it gets no new partitions as long as there is another (KIP-1066).
+    pub fn is_cordoned(&self) -> bool {
+        self.cordoned.load(Ordering::Acquire)
+    }
+
+    /// From now on it gets new partitions, or not.
+    pub(super) fn set_cordoned(&self, cordoned: bool) {
+        if self.cordoned.swap(cordoned, Ordering::AcqRel) != cordoned {
+            info!(directory = %self.path.display(), cordoned, "log directory cordoned or not any more");
+        }
     }
 
     /// Number of partitions in it.

@@ -245,7 +245,28 @@ pub(super) fn open(
     open_at(directory, directory.path().join(name.to_string()), topic_id, config, opening, now)
 }
 
-/// The same at a path of its own.
+/// As [`open`], of a partition that is new. What is only half made then does not stay: the partition may be made in another directory,
+/// and nobody could tell later which of the two it is.
+pub(super) fn create(
+    directory: &LogDirectory,
+    name: &TopicPartition,
+    topic_id: Uuid,
+    config: LogConfig,
+    now: TimestampMs,
+) -> Result<Log, LogError> {
+    let (disk, path) = (directory.disk(), directory.path().join(name.to_string()));
+    let was_there = !matches!(disk.len(&path), Ok(None));
+    let created = open(directory, name, topic_id, config, Opening::default(), now);
+    if created.is_err()
+        && !was_there
+        && let Err(error) = disk.remove_dir_all(&path)
+    {
+        warn!(path = %path.display(), %error, "a partition that could not be created cannot be removed");
+    }
+    created
+}
+
+/// As [`open`], at a path of its own.
 pub(super) fn open_at(
     directory: &LogDirectory,
     path: PathBuf,
@@ -309,8 +330,28 @@ pub(super) fn deleted_path(path: &Path, unique: &str) -> PathBuf {
     path.with_file_name(format!("{kept}{suffix}"))
 }
 
+#[cfg(test)]
+thread_local! {
+    static COUNTED: std::cell::Cell<Option<u64>> = const { std::cell::Cell::new(None) };
+}
+
+/// From now on directories are told apart by numbers on this thread, the same ones every time, or by chance again.
+#[cfg(test)]
+pub(crate) fn count_names(counted: bool) {
+    COUNTED.set(counted.then_some(0));
+}
+
 /// Distinguishes renamed directories: 32 hexadecimal digits, as Kafka's.
 pub(super) fn unique() -> String {
+    #[cfg(test)]
+    if let Some(next) = COUNTED.get() {
+        COUNTED.set(Some(next + 1));
+        // In no order, as others.
+        return format!(
+            "{:032x}",
+            (u128::from(next) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
+        );
+    }
     let random = || {
         let state = std::hash::RandomState::new();
         std::hash::BuildHasher::hash_one(&state, 0_u8)

@@ -40,7 +40,7 @@ pub use error::{PartitionError, ProduceError};
 pub use following::{FollowError, FollowerPosition, LeaderBounds};
 pub use leading::ReadableReplica;
 pub use load::Checkpoints;
-pub use moving::{FutureReplica, MoveError};
+pub use moving::{FutureReplica, MoveError, MoveFigures};
 pub use partition::{Isolation, Leadership, Partition, Read, RequiredAcks, Throttled};
 pub use partitions::Partitions;
 pub use proposals::{IsrChangeCounts, IsrChanges, IsrProposals};
@@ -48,6 +48,12 @@ pub use replicas::{Answer, FollowerError, FollowerFetch, LeaderEnd, NO_BROKER_EP
 pub use surroundings::{Surroundings, Work};
 pub use upkeep::Upkeep;
 pub use waiters::{Progress, Told, Waiter};
+
+#[cfg(test)]
+pub(crate) use {
+    load::count_names,
+    moving::{Rule as MoveRule, breaking as breaking_moves},
+};
 
 use std::fmt;
 

@@ -48,7 +48,7 @@ pub(super) async fn watch(partitions: Arc<Partitions>, stopping: CancellationTok
 impl Partitions {
     /// Makes the names of the partitions made since the last time durable, where these are few. Waits for the disk; what
     /// fails fences the directory.
-    pub(super) fn settle_names(&self) {
+    pub(crate) fn settle_names(&self) {
         let made = std::mem::take(&mut *self.made.partitions.lock());
         if made.len() <= FEW {
             made.iter().for_each(|partition| settle(&partition.directory(), partition));

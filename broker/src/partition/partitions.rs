@@ -1,9 +1,9 @@
 //! All partitions of this broker, as the metadata image wants them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ottla_log::{Log, LogError, Offset, Opening, TimestampMs};
+use ottla_log::{Log, LogError, Offset, TimestampMs};
 use ottla_quorum::image::{MetadataImage, PartitionImage, TopicImage, directory_id};
 use ottla_wire::{Str, Uuid};
 use parking_lot::{Mutex, RwLock};
@@ -33,6 +33,8 @@ pub struct Partitions {
     /// Whose names may not be durable.
     pub(super) made: Made,
     pub(super) moves: Moves,
+    /// With a single directory: what the metadata had in another one when it was opened or made here.
+    elsewhere: Mutex<BTreeSet<TopicPartition>>,
 }
 
 /// A renamed log that is removed after `file.delete.delay.ms`.
@@ -89,6 +91,7 @@ impl Partitions {
     ) -> Result<Arc<Self>, LogError> {
         let now_configured = current_config(&config, image);
         surroundings.quotas.limit(&now_configured.replication);
+        cordon(&directories, &now_configured);
         let mut found: Vec<Found> = Vec::new();
         for directory in directories.iter().filter(|directory| !directory.is_offline()) {
             match Found::look(directory) {
@@ -107,7 +110,8 @@ impl Partitions {
         }
         let mut opened = Vec::new();
         let mut lacking = false;
-        for outcome in open_all(jobs, per_directory * directories.len(), now) {
+        let threads = if surroundings.is_one_thread { 1 } else { per_directory * directories.len() };
+        for outcome in open_all(jobs, threads, now) {
             match outcome {
                 Opened::Log(partition, copy) => opened.push((partition, copy)),
                 Opened::NoSpaceForNew => lacking = true,
@@ -126,13 +130,16 @@ impl Partitions {
             shortage: Shortage::default(),
             made: Made::default(),
             moves: Moves::leaving(left),
+            elsewhere: Mutex::default(),
         };
         if lacking {
             partitions.shortage.note();
         }
         let node_id = partitions.config.node_id;
         for (partition, copy) in opened {
-            partitions.insert(Arc::clone(&partition));
+            let name = partition.name();
+            let state = image.partition(&name.topic, name.partition);
+            partitions.insert(Arc::clone(&partition), state.map(|state| &**state));
             if let Some(copy) = copy {
                 partitions.moves.resume(image, node_id, &partition, copy);
             }
@@ -176,6 +183,11 @@ impl Partitions {
     /// Makes this broker's partitions those of `new`; only what differs from `old` is touched. Does file I/O.
     pub fn apply(&self, old: &MetadataImage, new: &MetadataImage, now: TimestampMs) {
         let brokers_changed = self.surroundings.set_cluster(&new.cluster);
+        let layers_changed = old.configs.default_broker() != new.configs.default_broker()
+            || old.configs.broker(self.config.node_id) != new.configs.broker(self.config.node_id);
+        if layers_changed {
+            cordon(&self.directories, &current_config(&self.config, new));
+        }
         let mut renamed = Vec::new();
         for topic in old.topics.iter() {
             let kept = new.topics.by_name(&topic.name).is_some_and(|now| now.id == topic.id);
@@ -185,8 +197,6 @@ impl Partitions {
         }
         // What is made from here on is not to be found beside what is deleted after a power cut.
         renamed.iter().for_each(|directory| directory.sync_names());
-        let layers_changed = old.configs.default_broker() != new.configs.default_broker()
-            || old.configs.broker(self.config.node_id) != new.configs.broker(self.config.node_id);
         for topic in new.topics.iter() {
             let before = old.topics.by_name(&topic.name).filter(|before| before.id == topic.id);
             let moved = before.is_none_or(|before| !Arc::ptr_eq(before, topic));
@@ -257,7 +267,7 @@ impl Partitions {
         if !self.forget_older(&directory, &name) {
             return false;
         }
-        match load::open(&directory, &name, topic_id, config.log.clone(), Opening::default(), now) {
+        match load::create(&directory, &name, topic_id, config.log.clone(), now) {
             Ok(log) => {
                 debug!(partition = %name, directory = %directory.path().display(), "partition created");
                 let surroundings = Arc::clone(&self.surroundings);
@@ -265,7 +275,7 @@ impl Partitions {
                 let partition =
                     Partition::new(name, topic_id, directory, surroundings, log, leadership, start);
                 self.made.note(Arc::clone(&partition));
-                self.insert(partition);
+                self.insert(partition, Some(state));
                 true
             }
             Err(error) => {
@@ -314,31 +324,38 @@ impl Partitions {
     /// Whether a partition that is not hosted may lie in a directory that cannot be read. To make it anew elsewhere would
     /// lose what is in it.
     fn may_lie_offline(&self, name: &TopicPartition, state: &PartitionImage) -> bool {
-        if self.moves.is_left(name) {
+        let any_offline = || self.directories.iter().any(|directory| directory.is_offline());
+        if self.moves.is_left(name) || (any_offline() && counts(state, self.config.node_id)) {
             return true;
         }
         let assigned = state.directory_of(self.config.node_id);
         let online =
             |directory: &Arc<LogDirectory>| !directory.is_offline() && Some(directory.id()) == assigned;
-        let any_offline = || self.directories.iter().any(|directory| directory.is_offline());
         !self.directories.iter().any(online)
             && (any_offline() || counts_elsewhere(state, self.config.node_id))
     }
 
-    /// The directory that the image names, or the emptiest one that is online, those with room first.
+    /// The directory that the image names, or the emptiest one that is online: those that are not cordoned before those that are,
+    /// then those with room.
     fn choose_directory(&self, state: &PartitionImage) -> Option<Arc<LogDirectory>> {
         let assigned = state.directory_of(self.config.node_id);
         let online = || self.directories.iter().filter(|directory| !directory.is_offline());
         let named = online().find(|directory| Some(directory.id()) == assigned);
-        let emptiest =
-            || online().min_by_key(|directory| (directory.file_system().is_low(), directory.hosted()));
-        named.or_else(emptiest).cloned()
+        let order = |directory: &Arc<LogDirectory>| {
+            (directory.is_cordoned(), directory.file_system().is_low(), directory.hosted())
+        };
+        named.or_else(|| online().min_by_key(|directory| order(directory))).cloned()
     }
 
-    fn insert(&self, partition: Arc<Partition>) {
+    fn insert(&self, partition: Arc<Partition>, state: Option<&PartitionImage>) {
         let name = partition.name().clone();
-        partition.directory().took();
-        self.hosted.write().entry(name.topic).or_default().insert(name.partition, partition);
+        let directory = partition.directory();
+        directory.took();
+        self.hosted.write().entry(name.topic.clone()).or_default().insert(name.partition, partition);
+        let assigned = state.and_then(|state| state.directory_of(self.config.node_id));
+        if self.directories.len() < 2 && is_named(assigned) && assigned != Some(directory.id()) {
+            self.elsewhere.lock().insert(name);
+        }
     }
 
     fn delete_topic(&self, topic: &TopicImage, renamed: &mut Vec<Arc<LogDirectory>>, now: TimestampMs) {
@@ -410,16 +427,29 @@ impl Partitions {
     /// Where partitions lie, or are about to, that `image` has elsewhere or nowhere. With a single directory there is nothing to
     /// tell, unless it took the place of another.
     pub fn misplaced(&self, image: &MetadataImage) -> Vec<Placement> {
-        let is_single = self.directories.len() < 2;
-        let placement = |partition: Arc<Partition>| {
+        let noted = |partition: &Partition| {
             let name = partition.name();
-            let state = image.partition(&name.topic, name.partition)?;
-            let noted = state.directory_of(self.config.node_id)?;
-            let lies = self.moves.place_of(&partition, noted);
-            let tell = noted != lies && (!is_single || is_named(Some(noted)));
-            tell.then(|| (partition.topic_id(), name.partition, lies))
+            image.partition(&name.topic, name.partition)?.directory_of(self.config.node_id)
         };
-        self.all().into_iter().filter_map(placement).collect()
+        let placement = |partition: &Arc<Partition>| {
+            let (name, noted) = (partition.name(), noted(partition)?);
+            let lies = self.moves.place_of(partition, noted);
+            (noted != lies).then(|| (partition.topic_id(), name.partition, lies))
+        };
+        if self.directories.len() > 1 {
+            return self.all().iter().filter_map(placement).collect();
+        }
+        let mut elsewhere = self.elsewhere.lock();
+        let untold = |partition: Arc<Partition>| noted(&partition) != Some(partition.directory().id());
+        elsewhere.retain(|name| self.get(name).is_some_and(untold));
+        elsewhere.iter().filter_map(|name| placement(&self.get(name)?)).collect()
+    }
+
+    /// Ids of the directories that get no new partitions.
+    pub fn cordoned(&self) -> BTreeSet<Uuid> {
+        let cordoned = self.directories.iter().filter(|directory| directory.is_cordoned());
+        // One that failed before it was known has none.
+        cordoned.map(|directory| directory.id()).filter(|id| !id.is_zero()).collect()
     }
 
     /// Wakes up everybody who waits for partitions of fenced directories.
@@ -428,6 +458,13 @@ impl Partitions {
         for partition in self.all().iter().filter(|partition| partition.directory().is_offline()) {
             partition.directory_failed();
         }
+    }
+}
+
+fn cordon(directories: &[Arc<LogDirectory>], config: &Config) {
+    for directory in directories {
+        let cordoned = config.cordoned_log_dirs.iter().any(|path| path == directory.path());
+        directory.set_cordoned(cordoned);
     }
 }
 
@@ -466,6 +503,11 @@ fn is_named(assigned: Option<Uuid>) -> bool {
     assigned.is_some_and(|id| ![directory_id::UNASSIGNED, directory_id::MIGRATING].contains(&id))
 }
 
+/// Whether this replica is one that leads, or may, with what it has.
+fn counts(state: &PartitionImage, id: i32) -> bool {
+    [&state.isr, &state.elr, &state.last_known_elr].iter().any(|replicas| replicas.contains(&id))
+}
+
 /// Whether this replica is in sync with what it has in a directory that is not here. Made anew it would count as having it;
 /// one that is not in sync is made anew where its disk was replaced.
 fn counts_elsewhere(state: &PartitionImage, id: i32) -> bool {
@@ -494,9 +536,12 @@ fn jobs(
             let has = moving::current(found, &name, topic.id, assigned, at_hand);
             let named = || found.iter().position(|found| Some(found.directory.id()) == assigned);
             let lost = || !at_hand || counts_elsewhere(state, config.node_id);
-            let emptiest = || (0..found.len()).min_by_key(|at| found.get(*at).map_or(0, Found::len));
-            // The log that it is a copy of may lie where nothing can be read.
-            let moves = || !at_hand && found.iter().any(|found| found.has_copy(&name, topic.id));
+            let order = |found: &Found| (found.directory.is_cordoned(), found.len());
+            let emptiest = || (0..found.len()).min_by_key(|at| found.get(*at).map(order));
+            // The log may lie where nothing can be read, wherever the metadata has it: a move that has begun, or one that was taken
+            // back and the controller has not heard of that.
+            let has_copy = || found.iter().any(|found| found.has_copy(&name, topic.id));
+            let moves = || !at_hand && (counts(state, config.node_id) || has_copy());
             let anew =
                 || if moves() { None } else { named().or_else(|| if lost() { None } else { emptiest() }) };
             let place = has.or_else(anew);
@@ -566,7 +611,11 @@ impl Job {
             return None;
         }
         let config = topic.log.clone();
-        match load::open(&directory, &name, topic_id, topic.log, opening, now) {
+        let opened = match is_new {
+            true => load::create(&directory, &name, topic_id, topic.log, now),
+            false => load::open(&directory, &name, topic_id, topic.log, opening, now),
+        };
+        match opened {
             Ok(log) => {
                 let copy = copy.and_then(|copy| copy.open(&name, topic_id, config, now));
                 let (at, around) = (high_watermark, surroundings);

@@ -10,6 +10,9 @@ use super::proposals::{IsrChanges, IsrProposals};
 use crate::clock::{self, Millis};
 use crate::quota::ReplicationQuotas;
 
+/// Bytes that are copied at a time.
+pub(super) const PIECE: usize = 1 << 20;
+
 /// The brokers, the way to the controller, and the time.
 pub struct Surroundings {
     /// This broker's id.
@@ -23,6 +26,10 @@ pub struct Surroundings {
     /// What has become of that.
     pub isr_changes: IsrChanges,
     cluster: ArcSwap<ClusterImage>,
+    /// Bytes of a log that are copied at a time where it moves to another directory.
+    pub(super) piece: usize,
+    /// Whether logs are opened by the caller's thread alone.
+    pub(super) is_one_thread: bool,
     clock: Box<dyn Fn() -> Millis + Send + Sync>,
     background: Box<dyn Fn(Work) + Send + Sync>,
 }
@@ -46,6 +53,8 @@ impl Surroundings {
             proposals: IsrProposals::default(),
             isr_changes: IsrChanges::default(),
             cluster: ArcSwap::new(cluster),
+            piece: PIECE,
+            is_one_thread: false,
             clock: Box::new(clock::monotonic),
             background: Box::new(on_the_blocking_pool),
         }
@@ -61,6 +70,12 @@ impl Surroundings {
     #[must_use]
     pub fn with_clock(self, clock: impl Fn() -> Millis + Send + Sync + 'static) -> Self {
         Self { clock: Box::new(clock), ..self }
+    }
+
+    /// Everything is done by the caller's thread, and what is copied is copied in pieces of so many bytes.
+    #[cfg(test)]
+    pub(crate) fn in_one_thread(self, piece: usize) -> Self {
+        Self { piece, is_one_thread: true, ..self }
     }
 
     /// With another way to do what waits for a disk.

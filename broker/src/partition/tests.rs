@@ -373,6 +373,7 @@ async fn a_partition_without_room_is_created_when_there_is_some() {
     fixture.image.apply(&led(0).into()).unwrap();
     fixture.partitions.apply(&old, &fixture.image, clock::now());
     assert!(fixture.partitions.find("t", 0).is_none() && fixture.partitions.lack_space());
+    assert!(!fixture.directories[0].path().join("t-0").exists(), "nothing is left of it");
     let look = |partitions: &Partitions| {
         partitions.directories().iter().for_each(|directory| directory.file_system().look());
         partitions.on_space(clock::now());

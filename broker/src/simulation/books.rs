@@ -14,8 +14,9 @@ use ottla_wire::Str;
 use ottla_wire::batch::BatchHeader;
 
 use super::Counters;
+use super::members::Generations;
 use crate::group::placement::OFFSETS_TOPIC;
-use crate::partition::Partition;
+use crate::partition::{Partition, TopicPartition};
 use crate::replication::answers::content;
 
 /// Why a run is wrong.
@@ -82,6 +83,7 @@ pub(super) struct Books {
     pub(super) parts: BTreeMap<PartitionId, Part>,
     /// What each group has committed for partition 0 of `t`, as it was told.
     pub(super) groups: BTreeMap<Str, i64>,
+    pub(super) generations: Generations,
     pub(super) plan: Option<Plan>,
     /// Who lost what it had, and under which broker epoch it was registered then. Until it registers again, whoever takes it
     /// in has not heard of that.
@@ -194,21 +196,34 @@ impl Books {
     }
 
     /// Whether some acknowledgement would bind no more if the node lost what it has.
-    pub(super) fn would_void(&self, node: i32) -> bool {
-        self.parts.values().any(|part| !part.is_void && part.intact.iter().all(|id| *id == node))
+    pub(super) fn would_void(&self, node: i32, affected: impl Fn(&PartitionId) -> bool) -> bool {
+        let would = |part: &Part| !part.is_void && part.intact.iter().all(|id| *id == node);
+        self.parts.iter().any(|(id, part)| affected(id) && would(part))
     }
 
-    /// The node has lost what it had: its disk, or what was not synced.
-    pub(super) fn lost(&mut self, node: i32, disk: bool) {
-        if disk || !self.durable {
-            if let Some(broker) = self.truth.cluster.brokers.get(&node) {
-                self.lost.insert(node, broker.epoch);
-            }
-            for part in self.parts.values_mut() {
-                part.intact.remove(&node);
-            }
+    /// The node has lost what was not synced.
+    pub(super) fn lost_power(&mut self, node: i32) {
+        if !self.durable {
+            self.lost(node, |_| true);
+        }
+    }
+
+    /// The node has lost what it had of some partitions.
+    pub(super) fn lost(&mut self, node: i32, affected: impl Fn(&PartitionId) -> bool) {
+        if let Some(broker) = self.truth.cluster.brokers.get(&node) {
+            self.lost.insert(node, broker.epoch);
+        }
+        for (_, part) in self.parts.iter_mut().filter(|(id, _)| affected(id)) {
+            part.intact.remove(&node);
         }
         self.count_voids();
+    }
+
+    /// What a node has of a partition lies elsewhere now.
+    pub(super) fn looks_anew(&mut self, node: i32, name: &TopicPartition) {
+        if let Some(part) = self.parts.get_mut(&(name.topic.clone(), name.partition)) {
+            part.compared.remove(&node);
+        }
     }
 
     /// The node starts anew: all that it has is looked at again.
@@ -239,6 +254,14 @@ impl Books {
             let known = self.groups.entry(group).or_insert(offset);
             *known = (*known).max(offset);
         }
+    }
+
+    /// Whether newer metadata than this image has no other leader of the groups, of which something is promised.
+    pub(super) fn leads_offsets(&self, image: &MetadataImage) -> bool {
+        let leads = |image: &MetadataImage| {
+            image.partition(OFFSETS_TOPIC, 0).map(|state| (state.leader, state.leader_epoch))
+        };
+        leads(image) == leads(&self.truth) && !self.is_void(OFFSETS_TOPIC)
     }
 
     /// Whether nothing is said any more of partition 0 of the topic.

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use ottla_log::LogError;
+use futures::FutureExt as _;
 use ottla_log::checkpoint::CleanShutdown;
-use ottla_log::disk::Disk;
+use ottla_log::{LogError, Offset};
 use ottla_quorum::image::MetadataImage;
-use ottla_wire::Uuid;
 use ottla_wire::messages::{FetchRequest, FetchResponse};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use super::Broken;
 use super::parcel::{Caller, Question, Reply};
@@ -20,15 +18,18 @@ use crate::config::Config;
 use crate::controller::Placement;
 use crate::fetch_session::{PartitionKey, Sessions};
 use crate::group::runner::simulated::Seats;
-use crate::partition::{LogDirectory, Partition, Partitions, Surroundings, TopicPartition, Work};
+use crate::partition::{
+    FutureReplica, LogDirectory, MoveError, Partition, Partitions, Surroundings, TopicPartition, Work,
+};
 use crate::replication::isr::{self, Asked};
 use crate::replication::{
     self, Action, Command, FetchSettings, Fetcher, Followed, FollowedKey, Step, answers,
 };
-use crate::storage::FileSystem;
 
 const MAX_LAG_MS: i64 = 4_000;
 const FETCH_WAIT_MS: i64 = 500;
+/// Bytes that a move copies at a time.
+const PIECE: usize = 1_500;
 
 pub(super) struct Broker {
     id: i32,
@@ -52,6 +53,12 @@ pub(super) struct Broker {
     retain_at: i64,
     /// The controller is to be told where partitions lie.
     tell_at: Option<i64>,
+    is_telling: bool,
+    /// A move between directories goes on.
+    move_at: i64,
+    known_offline: usize,
+    /// Names of partitions that were made become durable.
+    names_at: i64,
     pub(super) truncations: u64,
     pub(super) loaded: Vec<i32>,
 }
@@ -77,6 +84,8 @@ pub(super) struct Out {
     pub(super) isrs: Vec<Asked>,
     pub(super) places: Vec<Placement>,
     pub(super) replies: Vec<(Caller, Reply)>,
+    /// What lies in another directory now, and where its log ended before and after.
+    pub(super) moved: Vec<(Arc<Partition>, Offset, Offset)>,
 }
 
 fn settings(node_id: i32) -> FetchSettings {
@@ -94,8 +103,7 @@ impl Broker {
     /// Opens the logs of the image.
     pub(super) fn load(
         config: &Arc<Config>,
-        (path, directory_id): (&Path, Uuid),
-        disk: Arc<dyn Disk>,
+        directories: Vec<Arc<LogDirectory>>,
         image: Arc<MetadataImage>,
         epoch: i64,
     ) -> Result<Self, LogError> {
@@ -103,15 +111,15 @@ impl Broker {
         let work: Arc<Mutex<Vec<Work>>> = Arc::default();
         let queue = Arc::clone(&work);
         let surroundings = Surroundings::new(id, MAX_LAG_MS, Arc::clone(&image.cluster))
-            .with_background(move |work| queue.lock().push(work));
-        let file_system = FileSystem::new(Arc::clone(&disk), path, Some(0));
-        let failures = Arc::new(Notify::new());
-        let directory =
-            LogDirectory::new(path.to_owned(), directory_id, Arc::clone(&disk), file_system, failures);
+            .with_background(move |work| queue.lock().push(work))
+            .in_one_thread(PIECE);
+        let known_offline = directories.iter().filter(|directory| directory.is_offline()).count();
         let now = clock::now();
         let partitions =
-            Partitions::load_in(Arc::new(surroundings), Arc::clone(config), vec![directory], &image, now)?;
-        CleanShutdown::remove(&*disk, path)?;
+            Partitions::load_in(Arc::new(surroundings), Arc::clone(config), directories, &image, now)?;
+        for directory in partitions.directories().iter().filter(|directory| !directory.is_offline()) {
+            CleanShutdown::remove(&**directory.disk(), directory.path())?;
+        }
         let mono = clock::monotonic_ms();
         let mut broker = Self {
             id,
@@ -133,6 +141,10 @@ impl Broker {
             checkpoint_at: mono + 5_000,
             retain_at: mono + 5_000,
             tell_at: Some(mono),
+            is_telling: false,
+            move_at: mono,
+            known_offline,
+            names_at: mono + 5,
             truncations: 0,
             loaded: Vec::new(),
         };
@@ -147,8 +159,36 @@ impl Broker {
         self.fetchers.values_mut().for_each(|fetching| fetching.core.set_broker_epoch(epoch));
     }
 
-    pub(super) fn is_offline(&self) -> bool {
-        self.partitions.directories().iter().any(|directory| directory.is_offline())
+    /// Those of its directories that have failed, where there are more of them than before.
+    pub(super) fn failed_directories(&mut self) -> Option<Vec<Arc<LogDirectory>>> {
+        let all = self.partitions.directories().iter();
+        let failed: Vec<_> = all.filter(|directory| directory.is_offline()).cloned().collect();
+        let is_more = std::mem::replace(&mut self.known_offline, failed.len()) < failed.len();
+        is_more.then_some(failed)
+    }
+
+    /// Lets a replica go to another directory, or stay where it is. Whether that ended a move.
+    pub(super) fn move_to(&mut self, name: &TopicPartition, path: &Path) -> Result<bool, MoveError> {
+        let path = path.display().to_string();
+        let goes_elsewhere =
+            |replica: &FutureReplica| replica.partition.name() == name && *replica.directory.path() != *path;
+        let ends = self.partitions.future_replicas().iter().any(goes_elsewhere);
+        self.partitions.move_to(&self.image, name, &path, clock::now())?;
+        self.move_at = clock::monotonic_ms();
+        Ok(ends)
+    }
+
+    fn step_a_move(&mut self, mono: i64, pause: i64, out: &mut Out) {
+        match self.partitions.step_a_move() {
+            Ok(step) => {
+                self.move_at = mono + pause;
+                let end = step.partition.log_end_offset();
+                if step.is_moved {
+                    out.moved.push((step.partition, step.end_before, end));
+                }
+            }
+            Err(rest) => self.move_at = mono + rest,
+        }
     }
 
     /// Deletes what is too old, now and then. Not in the event in which it was committed: the books would not have seen it.
@@ -164,6 +204,8 @@ impl Broker {
     /// Puts newer metadata into effect.
     pub(super) fn apply(&mut self, new: Arc<MetadataImage>) {
         self.partitions.apply(&self.image, &new, clock::now());
+        self.move_at = clock::monotonic_ms();
+        self.names_at = self.names_at.min(self.move_at + 5);
         self.image = new;
         self.follow();
         self.groups.apply(&self.image, &self.partitions);
@@ -239,9 +281,19 @@ impl Broker {
             out.isrs = isr::take(self.partitions.surroundings());
             self.asking = !out.isrs.is_empty();
         }
-        if self.tell_at.is_some_and(|at| at <= mono) {
+        if self.names_at <= mono {
+            self.names_at = i64::MAX;
+            self.partitions.settle_names();
+        }
+        if self.move_at <= mono {
+            self.step_a_move(mono, 2 * slow.1, &mut out);
+        }
+        if self.partitions.places_changed().now_or_never().is_some() {
+            self.tell_at = self.tell_at.or(Some(mono));
+        }
+        if !self.is_telling && self.tell_at.is_some_and(|at| at <= mono) {
             out.places = self.partitions.misplaced(&self.image);
-            self.tell_at = None;
+            (self.tell_at, self.is_telling) = (None, !out.places.is_empty());
         }
         self.fetch(mono, &mut out);
         self.loaded.extend(self.groups.turn());
@@ -252,7 +304,9 @@ impl Broker {
     /// When [`Broker::turn`] has something to do by itself.
     pub(super) fn next_deadline(&self) -> i64 {
         let mut due = self.shrink_at.min(self.checkpoint_at).min(self.groups.next_deadline());
-        due = self.apply_at.into_iter().chain(self.work_at).chain(self.tell_at).fold(due, i64::min);
+        due = due.min(self.move_at).min(self.names_at);
+        let tell_at = self.tell_at.filter(|_| !self.is_telling);
+        due = self.apply_at.into_iter().chain(self.work_at).chain(tell_at).fold(due, i64::min);
         if !self.again.is_empty() {
             due = due.min(self.again_at);
         }
@@ -319,6 +373,7 @@ impl Broker {
 
     /// Whether the controller knows where partitions lie.
     pub(super) fn placed(&mut self, known: bool) {
+        self.is_telling = false;
         if !known {
             self.tell_at = Some(clock::monotonic_ms() + 500);
         }

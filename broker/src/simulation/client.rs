@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::Broken;
 use super::books::{PartitionId, Plan, Violation, ensure};
+use super::members::Members;
 use super::node::{Node, endpoint};
 use super::world::{World, below};
 use crate::clock;
@@ -25,7 +26,7 @@ use crate::group::placement::OFFSETS_TOPIC;
 use crate::group::shard::{Commit, CommitPartition, Request, ShardAnswer};
 use crate::partition::{ProduceError, RequiredAcks};
 
-const TOPIC: &str = "t";
+pub(super) const TOPIC: &str = "t";
 const PARTITIONS: i32 = 3;
 const GROUPS: usize = 3;
 /// How long a producer waits, in ms.
@@ -44,7 +45,8 @@ pub(super) struct Client {
     roll: Roll,
     /// Partitions that took a record after the faults.
     pub(super) written: BTreeSet<i32>,
-    offsets: BTreeMap<Str, i64>,
+    pub(super) offsets: BTreeMap<Str, i64>,
+    pub(super) members: Members,
 }
 
 struct Pending {
@@ -93,11 +95,8 @@ impl World {
     /// A client does something.
     pub(super) fn client(&mut self) -> Result<(), Violation> {
         self.client.next_at = self.now + 10 + below(&mut self.rng, 150);
-        for node in &mut self.nodes {
-            if node.full_until > 0 && node.full_until <= self.now {
-                node.full_until = 0;
-                node.disk.set_space_left(None);
-            }
+        if self.faulty {
+            self.mend_disks();
         }
         self.roll();
         if self.books.truth.topics.by_name(TOPIC).is_none()
@@ -105,15 +104,17 @@ impl World {
         {
             return self.create();
         }
+        self.members_act()?;
         if !self.faulty {
             return if self.rng.one_in(4) { self.administer() } else { self.produce() };
         }
-        match self.rng.below(60) {
+        match self.rng.below(66) {
             0..=38 => self.produce(),
             39..=50 => self.commit(),
             51..=53 => self.administer(),
             54..=58 => self.ask_permit(),
-            _ => self.delete_records(),
+            59 => self.delete_records(),
+            _ => self.move_replica(),
         }
     }
 
@@ -156,7 +157,7 @@ impl World {
         self.touch(at)
     }
 
-    fn up_and_running(&mut self) -> Option<usize> {
+    pub(super) fn up_and_running(&mut self) -> Option<usize> {
         let now = self.now;
         let running =
             |node: &Node| node.paused_until <= now && node.up.as_ref().is_some_and(|up| up.broker.is_some());
@@ -242,6 +243,26 @@ impl World {
             drop(broker.partitions.checkpoint_all());
             self.books.deleted(&(Str::from(TOPIC), index), before);
         }
+        self.touch(at)
+    }
+
+    /// Has a replica moved to some directory of its node, which may be where it is.
+    fn move_replica(&mut self) -> Result<(), Violation> {
+        let Some(at) = self.up_and_running() else { return Ok(()) };
+        let node = &mut self.nodes[at];
+        node.set_clock(self.now);
+        let path = node.disks[self.rng.below(node.disks.len())].path.clone();
+        let Some(broker) = node.up.as_mut().and_then(|up| up.broker.as_mut()) else { return Ok(()) };
+        let all = broker.partitions.all();
+        if all.is_empty() {
+            return Ok(());
+        }
+        let name = all[self.rng.below(all.len())].name().clone();
+        let moves = broker.move_to(&name, &path);
+        self.trace.note(self.now, &[15, node.id.into()], || {
+            format!("{name} is to lie in {}: {moves:?}", path.display())
+        });
+        self.books.counters.ended_moves += u64::from(matches!(moves, Ok(true)));
         self.touch(at)
     }
 
@@ -335,6 +356,7 @@ impl World {
                 self.books.committed(done.group, done.offset);
             }
         }
+        self.members_hear(at)?;
         self.hear_admin(at, is_up)
     }
 
@@ -464,10 +486,7 @@ impl World {
         }
         broker.loaded.clear();
         self.books.counters.loads += 1;
-        let leads = |image: &MetadataImage| {
-            image.partition(OFFSETS_TOPIC, 0).map(|state| (state.leader, state.leader_epoch))
-        };
-        if leads(&broker.image) != leads(&self.books.truth) || self.books.is_void(OFFSETS_TOPIC) {
+        if !self.books.leads_offsets(&broker.image) {
             return Ok(());
         }
         for (group, offset) in &self.books.groups {

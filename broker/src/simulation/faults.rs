@@ -1,11 +1,14 @@
 //! What goes wrong, and the end of it.
 
+use std::collections::BTreeSet;
+
 use ottla_testkit::Weather;
 
-use super::books::Violation;
-use super::node::directory;
+use super::books::{PartitionId, Violation};
+use super::node::LogDisk;
 use super::parcel::{Caller, Parcel, Reply};
 use super::world::{World, below};
+use crate::group::placement::OFFSETS_TOPIC;
 
 impl World {
     pub(super) fn fault(&mut self) -> Result<(), Violation> {
@@ -16,7 +19,7 @@ impl World {
         }
         self.unplanned();
         let at = self.rng.below(self.nodes.len());
-        let kind = self.rng.below(24);
+        let kind = self.rng.below(25);
         let id = self.nodes[at].id;
         self.trace.note(self.now, &[10, id.into(), i64::try_from(kind).unwrap()], || {
             format!("fault {kind} for {id}")
@@ -38,7 +41,8 @@ impl World {
             11..=13 => self.cut_links(at),
             14..=17 => self.network.heal(),
             18 => self.fill_disk(at),
-            19 => self.replace_disk(at),
+            19 => self.replace_disks(at),
+            24 => self.break_disk(at),
             20 => {
                 if let Some(up) = &mut self.nodes[at].up {
                     (up.wanted.stop, up.beat_at) = (true, 0);
@@ -96,14 +100,15 @@ impl World {
 
     fn cut_power(&mut self, at: usize, down: i64) {
         let id = self.nodes[at].id;
-        if !self.settings.durable && self.books.would_void(id) && !self.rng.one_in(30) {
+        if !self.settings.durable && self.books.would_void(id, |_| true) && !self.rng.one_in(30) {
             return;
         }
         self.kill(at, true, down);
-        let seed = self.rng.next_u64();
-        self.nodes[at].disk.cut_power(seed);
+        for disk in &self.nodes[at].disks {
+            disk.disk.cut_power(self.rng.next_u64());
+        }
         self.books.counters.power_cuts += 1;
-        self.books.lost(id, false);
+        self.books.lost_power(id);
     }
 
     /// Only where nothing may be lost by it.
@@ -137,36 +142,90 @@ impl World {
         let (left, until) = (self.rng.below(3_000), self.now + 500 + below(&mut self.rng, 4_000));
         let node = &mut self.nodes[at];
         node.full_until = until;
-        node.disk.set_space_left(Some(left));
+        let one = self.rng.below(node.disks.len());
+        node.disks[one].disk.set_space_left(Some(left));
+        if self.rng.one_in(3) {
+            node.disks.iter().for_each(|disk| disk.disk.set_space_left(Some(left)));
+        }
     }
 
-    /// A node comes back with an empty disk, under a new directory id: one at a time, and only where the voters that are left
-    /// are a majority that has everything, and nobody else lacks what it had.
-    fn replace_disk(&mut self, at: usize) {
+    /// A disk without the metadata log fails; it will be mended, or replaced.
+    fn break_disk(&mut self, at: usize) {
+        let until = self.now + 500 + below(&mut self.rng, 10_000);
+        let disks = &mut self.nodes[at].disks;
+        let one = self.rng.below(disks.len());
+        if one > 0 && !disks[one].is_broken() {
+            self.books.counters.broken_disks += 1;
+            disks[one].fail(until);
+        }
+    }
+
+    /// Whoever runs the nodes looks after disks.
+    pub(super) fn mend_disks(&mut self) {
+        for at in 0..self.nodes.len() {
+            let node = &mut self.nodes[at];
+            if node.full_until > 0 && node.full_until <= self.now {
+                node.full_until = 0;
+                node.disks.iter().for_each(|disk| disk.disk.set_space_left(None));
+            }
+            let now = self.now;
+            let is_due = |disk: &LogDisk| disk.is_broken() && disk.broken_until <= now;
+            for one in 0..self.nodes[at].disks.len() {
+                if !is_due(&self.nodes[at].disks[one]) {
+                    continue;
+                }
+                self.kill(at, false, 100);
+                self.nodes[at].disks[one].mend();
+                if self.rng.one_in(2) {
+                    self.replace(at, &[one]);
+                }
+            }
+        }
+    }
+
+    /// A node comes back with empty disks, under new directory ids; that with the metadata log only where the voters that are
+    /// left are a majority that has everything.
+    fn replace_disks(&mut self, at: usize) {
+        let count = self.nodes[at].disks.len();
+        let some: Vec<usize> = (0..count).filter(|_| !self.rng.one_in(3)).collect();
+        if some.contains(&0) && !self.may_lose_metadata() || self.nodes[at].is_ailing() {
+            return;
+        }
+        self.replace(at, &some);
+    }
+
+    fn may_lose_metadata(&self) -> bool {
         let leader = self.nodes.iter().filter_map(|node| node.up.as_ref());
         let Some(leader) = leader.map(|up| up.controller.quorum()).find(|quorum| quorum.is_active()) else {
-            return;
+            return false;
         };
         let status = leader.status();
         let votes = |node: &super::node::Node| {
-            status.voters.iter().any(|voter| (voter.id, voter.directory_id) == (node.id, node.directory))
+            status.voters.iter().any(|voter| (voter.id, voter.directory_id) == (node.id, node.directory()))
         };
         let all_vote = self.nodes.iter().all(|node| node.id > self.settings.voters || votes(node));
-        let is_settled = status.high_watermark == status.log_end_offset;
-        let id = self.nodes[at].id;
-        if !all_vote || !is_settled || self.books.would_void(id) || self.nodes[at].full_until > 0 {
+        all_vote && status.high_watermark == status.log_end_offset
+    }
+
+    /// Some disks of a node are new ones, where that leaves every promise to somebody.
+    fn replace(&mut self, at: usize, some: &[usize]) {
+        let node = &self.nodes[at];
+        let id = node.id;
+        let is_kept = |(topic, index): &PartitionId| {
+            let places = node.disks_with(&format!("{topic}-{index}"));
+            !places.is_empty() && !places.iter().any(|place| some.contains(place))
+        };
+        let affected: BTreeSet<_> = self.books.parts.keys().filter(|id| !is_kept(id)).cloned().collect();
+        if some.is_empty() || self.books.would_void(id, |part| affected.contains(part)) {
             return;
         }
         self.books.counters.new_disks += 1;
         let down = 100 + below(&mut self.rng, 1_000);
         self.kill(at, false, down);
-        self.books.lost(id, true);
+        self.books.lost(id, |part| affected.contains(part));
         let settings = self.settings;
-        let node = &mut self.nodes[at];
-        node.generation += 1;
-        node.directory = directory(id, node.generation);
-        node.up_at = self.now + down;
-        node.format(&settings, false);
+        some.iter().for_each(|one| self.nodes[at].replace_disk(&settings, *one));
+        self.nodes[at].up_at = self.now + down;
     }
 
     /// The faults are over.
@@ -175,8 +234,20 @@ impl World {
         self.faulty = false;
         self.weather = Weather::FINE;
         self.network.heal();
+        for at in 0..self.nodes.len() {
+            let node = &self.nodes[at];
+            let broker = node.up.as_ref().and_then(|up| up.broker.as_ref());
+            let is_offline =
+                broker.is_some_and(|it| it.partitions.directories().iter().any(|it| it.is_offline()));
+            if is_offline || node.disks.iter().any(LogDisk::is_broken) {
+                self.kill(at, false, 10);
+            }
+        }
         for node in &mut self.nodes {
-            node.disk.set_space_left(None);
+            for disk in &mut node.disks {
+                disk.disk.set_space_left(None);
+                disk.mend();
+            }
             (node.full_until, node.paused_until) = (0, 0);
             node.up_at = node.up_at.min(self.now + 10);
         }
@@ -200,6 +271,11 @@ impl World {
         };
         let end = active.controller.quorum().next_offset();
         for node in &self.nodes {
+            let broker = node.up.as_ref().and_then(|up| up.broker.as_ref());
+            let moves = broker.map_or(0, |broker| broker.partitions.future_replicas().len());
+            if moves > 0 {
+                return Some(format!("{moves} replicas still move on node {}", node.id));
+            }
             let known = node.up.as_ref().map_or(-1, |up| up.controller.quorum().committed_image().offset());
             if known + 1 != end {
                 return Some(format!("node {} has metadata up to {known} of {end}", node.id));
@@ -207,7 +283,7 @@ impl World {
         }
         let voters = active.controller.quorum().status().voters;
         let votes = |node: &&super::node::Node| {
-            voters.iter().any(|voter| (voter.id, voter.directory_id) == (node.id, node.directory))
+            voters.iter().any(|voter| (voter.id, voter.directory_id) == (node.id, node.directory()))
         };
         let all = self.nodes.iter().filter(|node| node.id <= self.settings.voters);
         if let Some(node) = all.clone().find(|node| !votes(node)) {
@@ -216,7 +292,12 @@ impl World {
         if self.books.truth.topics.iter().count() < 2 {
             return Some("there are no topics".to_owned());
         }
+        let lacks_members = || {
+            let lack = self.client.members.lack();
+            lack.filter(|_| !self.books.is_void(OFFSETS_TOPIC))
+        };
         self.lacks_replicas()
+            .or_else(lacks_members)
             .or_else(|| (!self.is_all_written()).then(|| "not every partition is written".to_owned()))
     }
 
@@ -236,6 +317,14 @@ impl World {
                     else {
                         return Some(format!("{}-{index} is not on {}", topic.name, node.id));
                     };
+                    let lies = partition.directory().id();
+                    let is_told = state.directory_of(node.id) == Some(lies);
+                    if !is_told && self.settings.directories > 1 {
+                        return Some(format!(
+                            "{}-{index} on {} lies in {lies}: {state:?}",
+                            topic.name, node.id
+                        ));
+                    }
                     ends.push((partition.log_end_offset(), partition.high_watermark()));
                 }
                 let same = ends

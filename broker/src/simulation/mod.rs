@@ -1,5 +1,5 @@
-//! Whole clusters of the shipped code in one thread, from a seed: quorum, controller, membership, partitions, fetchers and
-//! groups of three or four nodes. Only the clocks, the disks and the network are simulated (`ottla_testkit`). See `faults`
+//! Whole clusters of the shipped code in one thread, from a seed: quorum, controller, membership, partitions, their moves
+//! between directories, fetchers and groups of three or four nodes. Only the clocks, the disks and the network are simulated (`ottla_testkit`). See `faults`
 //! for what goes wrong and `books` for what must be true after every event; when the faults are over, everything has to
 //! come together.
 //!
@@ -10,6 +10,7 @@ mod books;
 mod broker;
 mod client;
 mod faults;
+mod members;
 mod node;
 mod parcel;
 mod world;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use ottla_quorum::testing::{Rule, breaking};
 use ottla_testkit::seeds::{Told, asked, fresh, from_environment};
 
+use crate::partition::{MoveRule, breaking_moves};
 use world::World;
 
 const SEED: &str = "OTTLA_SIMULATION_SEED";
@@ -51,6 +53,8 @@ struct Settings {
     elr: bool,
     /// Old records are deleted.
     retains: bool,
+    /// Log directories of a node, each on a disk of its own.
+    directories: usize,
     broken: Broken,
 }
 
@@ -71,6 +75,10 @@ ottla_testkit::counters! {
         deletions,
         commits,
         loads,
+        generations,
+        member_commits,
+        member_deaths,
+        departures,
         kills,
         power_cuts,
         pauses,
@@ -78,6 +86,10 @@ ottla_testkit::counters! {
         full_disks,
         new_disks,
         voter_changes,
+        moves,
+        ended_moves,
+        resumed_moves,
+        broken_disks,
         stops,
         lost,
         doubled,
@@ -149,6 +161,13 @@ fn found(what: &str, broken: impl Fn(u64) -> Result<Counters, String>) {
 fn broken_rules_of_partitions_are_noticed() {
     for broken in [Broken::AckAtOwnEnd, Broken::NoTruncation, Broken::CountUnsynced] {
         found(&format!("{broken:?}"), |seed| run(seed, broken));
+    }
+}
+
+#[test]
+fn broken_rules_of_moves_between_directories_are_noticed() {
+    for rule in [MoveRule::Fit, MoveRule::CatchUp, MoveRule::TellController] {
+        found(&format!("{rule:?}"), |seed| breaking_moves(rule, || run(seed, Broken::Nothing)));
     }
 }
 

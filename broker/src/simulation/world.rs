@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use ottla_quorum::{Failure, Inbound, QuorumRequest, QuorumResponse, ReplicaKey};
+use ottla_quorum::{Failure, Inbound, MetadataImage, QuorumRequest, QuorumResponse, ReplicaKey};
 use ottla_testkit::{Network, NodeClock, Rng, Trace, Weather};
 
 use super::books::{Books, Violation, ensure};
@@ -14,6 +14,7 @@ use super::parcel::{Call, Caller, Kind, Parcel, Question, Reply};
 use super::{Broken, Counters, EVENTS, Settings};
 use crate::broker::member::Standing;
 use crate::clock::{self, Millis};
+use crate::partition::count_names;
 use crate::replication::{PeerError, isr};
 
 /// Between heartbeats, in ms.
@@ -58,7 +59,9 @@ impl World {
         let nodes = if rng.one_in(3) { 4 } else { 3 };
         let durable = broken == Broken::CountUnsynced || rng.one_in(2);
         let (elr, retains) = (!rng.one_in(3), rng.one_in(3));
-        let settings = Settings { voters: 3, durable, elr, retains, broken };
+        let directories = 1 + rng.below(3).min(1) + usize::from(rng.one_in(4));
+        let settings = Settings { voters: 3, durable, elr, retains, directories, broken };
+        count_names(true);
         let mut world = Self {
             nodes: (1..=nodes).map(|id| Node::new(id, &settings)).collect(),
             now: 1_000,
@@ -86,6 +89,7 @@ impl World {
     pub(super) fn run(mut self) -> Result<(Counters, u64), Violation> {
         let outcome = self.live();
         clock::set(None);
+        count_names(false);
         outcome?;
         let (lost, doubled) = self.network.lost_and_doubled();
         let counters = Counters { schedules: 1, lost, doubled, ..self.books.counters };
@@ -148,7 +152,7 @@ impl World {
         let id = node.id;
         self.books.started(id);
         if let Err(error) = node.start(&settings, now) {
-            ensure(node.full_until > 0, || format!("node {id} does not start: {error}"))?;
+            ensure(node.is_ailing(), || format!("node {id} does not start: {error}"))?;
             node.up_at = now + 500;
             return Ok(());
         }
@@ -166,7 +170,7 @@ impl World {
         replies.extend(poll(&mut up.served));
         if let Err(error) = stepped {
             let node = &self.nodes[at];
-            ensure(node.full_until > 0, || format!("node {}: {error}", node.id))?;
+            ensure(node.is_ailing(), || format!("node {}: {error}", node.id))?;
             self.kill(at, false, 500);
             return Ok(());
         }
@@ -205,9 +209,8 @@ impl World {
     fn join(&mut self, at: usize) -> Result<(), Violation> {
         let mono = clock::monotonic_ms();
         let node = &mut self.nodes[at];
-        let (id, root, directory) = (node.id, node.root(), node.directory);
-        let disk = std::sync::Arc::new(node.disk.clone());
-        let full = node.full_until > 0;
+        let (id, ailing) = (node.id, node.is_ailing());
+        let directories = node.log_directories();
         let Some(up) = &mut node.up else { return Ok(()) };
         let image = up.controller.handle().image();
         if up.member.registers_again(image.broker(id).map(|broker| &**broker)) {
@@ -218,16 +221,20 @@ impl World {
             broker.set_epoch(epoch);
         }
         if up.broker.is_none() && epoch >= 0 && image.offset() >= epoch && !up.wanted.stop {
-            match Broker::load(&up.config, (&root, directory), disk, image, epoch) {
-                Ok(broker) => up.broker = Some(broker),
+            match Broker::load(&up.config, directories, image, epoch) {
+                Ok(broker) => {
+                    self.books.counters.resumed_moves += broker.partitions.future_replicas().len() as u64;
+                    up.broker = Some(broker);
+                }
                 Err(error) => {
-                    ensure(full, || format!("node {id} cannot load: {error}"))?;
+                    ensure(ailing, || format!("node {id} cannot load: {error}"))?;
                     self.kill(at, false, 500);
                     return Ok(());
                 }
             }
             up.wanted.serve = true;
             up.beat_at = mono;
+            return self.check_places(at);
         }
         if up.member.standing() == Standing::MayStop {
             return self.leave(at);
@@ -275,30 +282,36 @@ impl World {
         self.send_requests_of_the_quorum(at);
         let down = 100 + below(&mut self.rng, 3_000);
         let node = &mut self.nodes[at];
-        let full = node.full_until > 0;
+        let ailing = node.is_ailing();
         let Some(up) = node.up.take() else { return Ok(()) };
         let closed = resigned.and_then(|()| up.controller.close());
         (node.up_at, node.due) = (now + down, i64::MAX);
         self.books.counters.stops += 1;
         self.trace.note(now, &[3, id.into()], || format!("node {id} has stopped"));
-        ensure(full || closed.is_ok(), || format!("node {id} does not close: {closed:?}"))
+        ensure(ailing || closed.is_ok(), || format!("node {id} does not close: {closed:?}"))
     }
 
     /// The node's broker.
     fn serve(&mut self, at: usize, replies: &mut Vec<Answered>) -> Result<(), Violation> {
         let slow = (below(&mut self.rng, 30), 1 + below(&mut self.rng, 15));
         let node = &mut self.nodes[at];
-        let (id, full) = (node.id, node.full_until > 0);
+        let (id, ailing) = (node.id, node.is_ailing());
         let Some(up) = &mut node.up else { return Ok(()) };
         let newest = up.controller.handle().image();
         let leader = up.controller.handle().leader().borrow().id;
         let Some(broker) = &mut up.broker else { return Ok(()) };
         let before = broker.image.offset();
         let out = broker.turn(&newest, slow);
-        if broker.is_offline() {
-            ensure(full, || format!("node {id} fences its directory"))?;
-            self.kill(at, false, 500);
-            return Ok(());
+        if let Some(failed) = broker.failed_directories() {
+            ensure(ailing, || format!("node {id} fences a directory"))?;
+            broker.partitions.directories_failed();
+            let is_over = failed.iter().any(|directory| directory.path() == up.config.metadata_log_dir);
+            up.wanted.offline.extend(failed.iter().map(|directory| directory.id()));
+            up.beat_at = 0;
+            if is_over {
+                self.kill(at, false, 500);
+                return Ok(());
+            }
         }
         self.books.counters.truncations += std::mem::take(&mut broker.truncations);
         let leaving = |it: &ottla_quorum::image::BrokerImage| it.in_controlled_shutdown && !it.fenced;
@@ -324,6 +337,16 @@ impl World {
                 (_, Some(broker)) => broker.placed(false),
                 _ => {}
             }
+        }
+        for (partition, before, after) in out.moved {
+            let name = partition.name().clone();
+            self.books.counters.moves += 1;
+            self.trace.note(self.now, &[14, id.into()], || format!("{name} has moved on {id}"));
+            ensure(after >= before, || {
+                format!("{name} on {id} ended at {before}, and at {after} once moved")
+            })?;
+            self.books.looks_anew(id, &name);
+            self.check_places(at)?;
         }
         for (leader, question) in out.fetches {
             let kind = match question {
@@ -505,15 +528,39 @@ impl World {
         }
     }
 
+    /// Of each partition that is hosted there is one whole log, where it is said to lie.
+    fn check_places(&self, at: usize) -> Result<(), Violation> {
+        let node = &self.nodes[at];
+        let Some(broker) = node.up.as_ref().and_then(|up| up.broker.as_ref()) else { return Ok(()) };
+        for partition in broker.partitions.all() {
+            let (name, directory) = (partition.name(), partition.directory());
+            if !node.works(&directory) {
+                continue;
+            }
+            let places = node.disks_with(&name.to_string());
+            let is_right = places.iter().map(|at| &*node.disks[*at].path).eq([directory.path()]);
+            ensure(is_right, || {
+                format!("{name} on {}: logs on {places:?}, not in {}", node.id, directory.path().display())
+            })?;
+        }
+        Ok(())
+    }
+
     fn check(&mut self, at: usize) -> Result<(), Violation> {
         let node = &mut self.nodes[at];
         let Some(up) = &mut node.up else { return Ok(()) };
         let (quorum, books) = (up.controller.quorum(), &mut self.books);
         let end = quorum.next_offset();
         books.counters.truncations += u64::from(end < up.seen.1);
+        let before = self.trace.is_printed().then(|| books.truth.clone());
         up.seen = (books.check_quorum(node.id, quorum, up.seen.0)?, end);
-        if let Some(broker) = &up.broker {
-            for partition in broker.partitions.all() {
+        if let Some(before) = before.filter(|before| before.offset() < books.truth.offset()) {
+            print_changes(&before, &books.truth);
+        }
+        let node = &self.nodes[at];
+        if let Some(broker) = node.up.as_ref().and_then(|up| up.broker.as_ref()) {
+            let all = broker.partitions.all().into_iter();
+            for partition in all.filter(|partition| node.works(&partition.directory())) {
                 books.check_partition(node.id, &partition)?;
             }
         }
@@ -524,6 +571,17 @@ impl World {
 impl Node {
     pub(super) fn next_at(&self) -> i64 {
         if self.up.is_some() { self.due.max(self.paused_until) } else { self.up_at }
+    }
+}
+
+/// Partitions that are otherwise in newer metadata.
+fn print_changes(old: &MetadataImage, new: &MetadataImage) {
+    for topic in new.topics.iter() {
+        for (index, state) in &topic.partitions {
+            if old.partition(&topic.name, *index) != Some(state) {
+                println!("        {}-{index}: {state:?}", topic.name);
+            }
+        }
     }
 }
 

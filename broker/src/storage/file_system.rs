@@ -165,7 +165,7 @@ impl FileSystem {
         self.low.store(low, Ordering::Relaxed);
         let (available, directory) = (space.available, self.dir.display());
         if low && !was_low {
-            error!(%directory, available, reserve, "disk is full: produce is refused (ottla.disk.reserve.bytes)");
+            error!(%directory, available, reserve, "disk is full: what producers send is refused (ottla.disk.reserve.bytes)");
         } else if was_low && !low {
             info!(%directory, available, reserve, "disk has space again: produce goes on");
         }

@@ -1,9 +1,9 @@
 //! A disk in memory that remembers what of it would survive a power cut.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -39,7 +39,12 @@ struct State {
     syncs: u64,
 }
 
-type Names = BTreeMap<String, Arc<Inode>>;
+/// What is in each directory, by its number and the name: whatever a directory is called, what is in it is in it.
+type Names = BTreeMap<Entry, Arc<Inode>>;
+type Entry = (u64, String);
+
+/// The number of what has no directory above it.
+const TOP: u64 = 0;
 
 #[derive(Debug)]
 struct Inode {
@@ -72,53 +77,59 @@ impl Content {
 
 #[derive(Clone, Debug)]
 enum NameChange {
-    Create(String, Arc<Inode>),
-    Rename(String, String),
-    Remove(String),
+    Create(Entry, Arc<Inode>),
+    Rename(Entry, Entry),
+    Remove(Entry),
 }
 
 impl NameChange {
-    fn dir(&self) -> &str {
+    fn dir(&self) -> u64 {
         match self {
-            Self::Create(path, _) | Self::Rename(path, _) | Self::Remove(path) => parent(path),
+            Self::Create(entry, _) | Self::Rename(entry, _) | Self::Remove(entry) => entry.0,
         }
     }
 
     fn apply(&self, names: &mut Names) {
         match self {
-            Self::Create(path, inode) => {
-                names.insert(path.clone(), Arc::clone(inode));
+            Self::Create(entry, inode) => {
+                names.insert(entry.clone(), Arc::clone(inode));
             }
             Self::Rename(from, to) => {
-                let Some(inode) = names.remove(from) else { return };
-                if inode.is_dir {
-                    for (path, inode) in below(names, from) {
-                        names.remove(&path);
-                        names.insert(format!("{to}{}", path.get(from.len()..).unwrap_or_default()), inode);
-                    }
+                if let Some(inode) = names.remove(from) {
+                    names.insert(to.clone(), inode);
                 }
-                names.insert(to.clone(), inode);
             }
-            Self::Remove(path) => {
-                names.remove(path);
+            Self::Remove(entry) => {
+                names.remove(entry);
             }
         }
     }
 }
 
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
+/// The parts of a path, from the top.
+fn parts(path: &Path) -> impl Iterator<Item = String> {
+    path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_string_lossy().into_owned()),
+        _ => None,
+    })
 }
 
-fn parent(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(dir, _)| dir)
+/// The entries of one directory.
+fn within(names: &Names, dir: u64) -> impl Iterator<Item = (&Entry, &Arc<Inode>)> {
+    names.range((dir, String::new())..).take_while(move |(entry, _)| entry.0 == dir)
 }
 
-/// Everything below a directory.
-fn below(names: &Names, dir: &str) -> Vec<(String, Arc<Inode>)> {
-    let first = format!("{dir}/");
-    let within = names.range(first.clone()..).take_while(|(path, _)| path.starts_with(&first));
-    within.map(|(path, inode)| (path.clone(), Arc::clone(inode))).collect()
+/// Everything in a directory and below it.
+fn below(names: &Names, dir: u64) -> Vec<(Entry, Arc<Inode>)> {
+    let mut found = Vec::new();
+    let mut dirs = vec![dir];
+    while let Some(dir) = dirs.pop() {
+        for (entry, inode) in within(names, dir) {
+            dirs.extend(inode.is_dir.then_some(inode.number));
+            found.push((entry.clone(), Arc::clone(inode)));
+        }
+    }
+    found
 }
 
 impl MemoryDisk {
@@ -157,10 +168,9 @@ impl MemoryDisk {
     pub fn cut_power(&self, seed: u64) {
         let mut rng = Rng::new(seed);
         let mut state = self.state.lock();
-        let mut names = surviving_names(&state, &mut rng);
-        let lost: Vec<String> =
-            names.keys().filter(|path| is_without_parent(&names, path)).cloned().collect();
-        lost.iter().for_each(|path| drop(names.remove(path)));
+        let names = surviving_names(&state, &mut rng);
+        // What lay in a directory that is gone.
+        let names: Names = below(&names, TOP).into_iter().collect();
         let mut inodes: Vec<_> = names.values().filter(|inode| !inode.is_dir).cloned().collect();
         inodes.sort_by_key(|inode| inode.number);
         inodes.dedup_by_key(|inode| inode.number);
@@ -177,33 +187,15 @@ impl MemoryDisk {
         state.name_changes.clear();
     }
 
-    fn changed(&self, change: NameChange) {
-        let mut state = self.state.lock();
-        change.apply(&mut state.names);
-        state.name_changes.push(change);
-    }
-
     fn check(&self) -> io::Result<()> {
         self.state.lock().check()
     }
 }
 
-/// Whether a directory above it is gone. What lies at the top has none.
-fn is_without_parent(names: &Names, path: &str) -> bool {
-    let mut above = parent(path);
-    while !above.is_empty() {
-        if !names.contains_key(above) {
-            return true;
-        }
-        above = parent(above);
-    }
-    false
-}
-
 /// The durable names, and in each directory some first part of the changes since.
 fn surviving_names(state: &State, rng: &mut Rng) -> Names {
     let mut names = state.durable_names.clone();
-    let mut left: Vec<(&str, usize)> = Vec::new();
+    let mut left: Vec<(u64, usize)> = Vec::new();
     for change in &state.name_changes {
         match left.iter_mut().find(|(dir, _)| *dir == change.dir()) {
             Some((_, count)) => *count += 1,
@@ -245,12 +237,29 @@ impl State {
         }
     }
 
-    fn found(&self, path: &str) -> io::Result<&Arc<Inode>> {
-        self.names.get(path).ok_or_else(|| ErrorKind::NotFound.into())
+    /// Where a path leads: the directory and the name in it.
+    fn entry(&self, path: &Path) -> io::Result<Entry> {
+        let mut parts: Vec<String> = parts(path).collect();
+        let name = parts.pop().ok_or(ErrorKind::InvalidInput)?;
+        let mut dir = TOP;
+        for part in parts {
+            dir =
+                self.names.get(&(dir, part)).filter(|inode| inode.is_dir).ok_or(ErrorKind::NotFound)?.number;
+        }
+        Ok((dir, name))
+    }
+
+    fn found(&self, path: &Path) -> io::Result<Arc<Inode>> {
+        self.names.get(&self.entry(path)?).cloned().ok_or_else(|| ErrorKind::NotFound.into())
+    }
+
+    fn changed(&mut self, change: NameChange) {
+        change.apply(&mut self.names);
+        self.name_changes.push(change);
     }
 
     /// Makes the names durable that changed in directories of which `within` is true.
-    fn sync_names(&mut self, within: impl Fn(&str) -> bool) {
+    fn sync_names(&mut self, within: impl Fn(u64) -> bool) {
         self.syncs += 1;
         for change in std::mem::take(&mut self.name_changes) {
             if within(change.dir()) {
@@ -264,19 +273,14 @@ impl State {
 
 impl Disk for MemoryDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
-        let path = text(path);
         let mut state = self.state.lock();
         state.check()?;
-        let inode = match state.names.get(&path).cloned() {
+        let entry = state.entry(path)?;
+        let inode = match state.names.get(&entry).cloned() {
             Some(inode) => inode,
             None if matches!(mode, OpenMode::Create | OpenMode::Truncate) => {
-                let above = parent(&path);
-                if !above.is_empty() && !state.names.contains_key(above) {
-                    return Err(ErrorKind::NotFound.into());
-                }
                 let inode = state.inode(false);
-                drop(state);
-                self.changed(NameChange::Create(path, Arc::clone(&inode)));
+                state.changed(NameChange::Create(entry, Arc::clone(&inode)));
                 inode
             }
             None => return Err(ErrorKind::NotFound.into()),
@@ -288,17 +292,18 @@ impl Disk for MemoryDisk {
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.check()?;
-        let dir = text(dir);
-        let ends = dir.char_indices().filter(|(at, found)| *found == '/' && *at > 0).map(|(at, _)| at);
-        for end in ends.chain([dir.len()]) {
-            let path = dir.get(..end).unwrap_or_default();
-            let mut state = self.state.lock();
-            if !path.is_empty() && !state.names.contains_key(path) {
+        let mut state = self.state.lock();
+        state.check()?;
+        let mut above = TOP;
+        for part in parts(dir) {
+            let entry = (above, part);
+            let known = state.names.get(&entry).map(|inode| inode.number);
+            above = known.unwrap_or_else(|| {
                 let inode = state.inode(true);
-                drop(state);
-                self.changed(NameChange::Create(path.to_owned(), inode));
-            }
+                let number = inode.number;
+                state.changed(NameChange::Create(entry, inode));
+                number
+            });
         }
         Ok(())
     }
@@ -306,61 +311,68 @@ impl Disk for MemoryDisk {
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let state = self.state.lock();
         state.check()?;
-        let dir = text(dir);
-        state.found(&dir)?;
-        let first = format!("{dir}/");
-        let within = state.names.range(first.clone()..).take_while(|(path, _)| path.starts_with(&first));
-        let names = within.filter_map(|(path, _)| path.get(first.len()..));
-        Ok(names.filter(|name| !name.contains('/')).map(str::to_owned).collect())
+        let dir = state.found(dir)?.number;
+        Ok(within(&state.names, dir).map(|((_, name), _)| name.clone()).collect())
     }
 
     fn len(&self, path: &Path) -> io::Result<Option<u64>> {
         let state = self.state.lock();
         state.check()?;
-        Ok(state.names.get(&text(path)).map(|inode| inode.content.lock().bytes.len() as u64))
+        Ok(state.found(path).ok().map(|inode| inode.content.lock().bytes.len() as u64))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.check()?;
-        let (from, to) = (text(from), text(to));
-        self.state.lock().found(&from)?;
-        self.changed(NameChange::Rename(from, to));
+        let mut state = self.state.lock();
+        state.check()?;
+        state.found(from)?;
+        let change = NameChange::Rename(state.entry(from)?, state.entry(to)?);
+        state.changed(change);
         Ok(())
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.check()?;
-        let path = text(path);
-        if self.state.lock().names.contains_key(&path) {
-            self.changed(NameChange::Remove(path));
+        let mut state = self.state.lock();
+        state.check()?;
+        if state.found(path).is_ok() {
+            let change = NameChange::Remove(state.entry(path)?);
+            state.changed(change);
         }
         Ok(())
     }
 
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.check()?;
-        let (dir, mut state) = (text(dir), self.state.lock());
-        let first = format!("{dir}/");
-        let outside = |path: &str| path != dir && !path.starts_with(&first);
-        state.names.retain(|path, _| outside(path));
-        state.durable_names.retain(|path, _| outside(path));
-        state.name_changes.retain(|change| outside(change.dir()));
+        let mut state = self.state.lock();
+        state.check()?;
+        let Ok(inode) = state.found(dir) else { return Ok(()) };
+        let mut gone: BTreeSet<u64> =
+            below(&state.names, inode.number).iter().map(|it| it.1.number).collect();
+        gone.insert(inode.number);
+        let stays =
+            |entry: &Entry, inode: &Arc<Inode>| !gone.contains(&entry.0) && !gone.contains(&inode.number);
+        state.names.retain(|entry, inode| stays(entry, inode));
+        state.durable_names.retain(|entry, inode| stays(entry, inode));
+        state.name_changes.retain(|change| match change {
+            NameChange::Create(entry, inode) => stays(entry, inode),
+            other => !gone.contains(&other.dir()),
+        });
         Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let (dir, mut state) = (text(dir), self.state.lock());
+        let mut state = self.state.lock();
         state.check()?;
+        let dir = state.found(dir)?.number;
         state.sync_names(|changed| changed == dir);
         Ok(())
     }
 
     fn sync_all(&self, dir: &Path) -> io::Result<()> {
-        let (dir, mut state) = (text(dir), self.state.lock());
+        let mut state = self.state.lock();
         state.check()?;
-        below(&state.names, &dir).iter().for_each(|(_, inode)| inode.content.lock().sync());
-        let first = format!("{dir}/");
-        state.sync_names(|changed| changed == dir || changed.starts_with(&first));
+        let dir = state.found(dir)?.number;
+        let all = below(&state.names, dir);
+        all.iter().for_each(|(_, inode)| inode.content.lock().sync());
+        state.sync_names(|changed| changed == dir || all.iter().any(|(_, inode)| inode.number == changed));
         Ok(())
     }
 
@@ -374,13 +386,13 @@ impl Disk for MemoryDisk {
     fn modified_ms(&self, path: &Path) -> io::Result<i64> {
         let state = self.state.lock();
         state.check()?;
-        let modified = state.found(&text(path))?.content.lock().modified;
+        let modified = state.found(path)?.content.lock().modified;
         Ok(modified.unwrap_or(MODIFIED_MS))
     }
 
     fn set_modified_ms(&self, path: &Path, modified: i64) -> io::Result<()> {
         let state = self.state.lock();
-        state.found(&text(path))?.content.lock().modified = Some(modified);
+        state.found(path)?.content.lock().modified = Some(modified);
         Ok(())
     }
 }

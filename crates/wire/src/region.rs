@@ -1,6 +1,8 @@
 //! Record data as it travels through a message: bytes in memory, or a piece of a segment file.
 
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,6 +17,18 @@ pub struct FileRegion {
     pub position: u64,
     /// How many bytes it has.
     pub len: usize,
+}
+
+impl FileRegion {
+    /// Its bytes. Waits for the disk where they are not in the page cache.
+    ///
+    /// # Errors
+    /// The system's; the file ends before the region does.
+    pub fn read(&self) -> io::Result<Bytes> {
+        let mut bytes = vec![0; self.len];
+        self.file.read_exact_at(&mut bytes, self.position)?;
+        Ok(bytes.into())
+    }
 }
 
 impl PartialEq for FileRegion {
@@ -44,6 +58,17 @@ impl Records {
     /// Whether there is not a single byte.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The batches, read if they are in a file.
+    ///
+    /// # Errors
+    /// As [`FileRegion::read`].
+    pub fn read(self) -> io::Result<Bytes> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::Region(region) => region.read(),
+        }
     }
 
     /// The batches, if they are in memory.

@@ -1,24 +1,20 @@
 //! The steps of a move before its last: the copy is made to fit, and filled.
 
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use bytes::Bytes;
 use ottla_log::{AppendError, Log, LogError, Offset, ReadError, Slice, TimestampMs};
-use ottla_wire::Records;
 use tracing::{error, warn};
 
+use super::rules::{Rule, keeps};
 use super::state::{Facts, Next, Why};
 use super::{Move, Work};
 use crate::partition::upkeep::Kind;
 use crate::partition::{LogDirectory, Partitions};
 use crate::storage::Writer;
 
-/// Bytes that are copied at a time.
-pub(super) const PIECE: usize = 1 << 20;
 /// How long to wait where a directory has failed or is full, in ms.
 const LONG_MS: i64 = 1_000;
 
@@ -48,6 +44,17 @@ pub(super) enum Fault {
     Unnoted,
 }
 
+impl Fault {
+    /// Whether it is only that the target is full.
+    fn is_no_room(&self) -> bool {
+        match self {
+            Self::NoRoom => true,
+            Self::Target(error) => error.is_no_space(),
+            _ => false,
+        }
+    }
+}
+
 impl Partitions {
     /// Does one step of a move. Waits for disks.
     pub(in crate::partition) fn step(&self, moving: &Arc<Move>, now: TimestampMs, at: Instant) -> Step {
@@ -72,16 +79,23 @@ impl Partitions {
         if let Some(copy) = &work.copy {
             moving.figures.note(copy);
         }
-        done.unwrap_or_else(|fault| judge(moving, fault))
+        let no_room = matches!(&done, Err(fault) if fault.is_no_room());
+        moving.waits_for_room.store(no_room, Ordering::Release);
+        done.unwrap_or_else(|fault| {
+            if judge(moving, fault) {
+                self.moves.counts.failed();
+            }
+            Step::Rest(LONG_MS)
+        })
     }
 
     fn facts(&self, moving: &Move, work: &Work, at: Instant) -> Facts {
         let end = work.copy.as_ref().map_or(Offset::ZERO, Log::end_offset);
         Facts {
-            cut: moving.partition.cut_to.load(Ordering::Acquire) != i64::MAX,
+            cut: keeps(Rule::Fit) && moving.partition.cut_to.load(Ordering::Acquire) != i64::MAX,
             behind: end < moving.partition.log_end_offset(),
             throttled: self.surroundings().quotas.moves.is_exceeded(at),
-            noted: moving.noted.load(Ordering::Acquire),
+            noted: moving.noted.load(Ordering::Acquire) || !keeps(Rule::TellController),
             cleaned: moving.partition.is_being_cleaned(),
         }
     }
@@ -133,7 +147,7 @@ impl Partitions {
         let Some(copy) = work.copy.as_mut() else { return Ok(Step::Done) };
         let from = copy.end_offset();
         let read = moving.partition.look(|original| {
-            let slice = original.read(from, PIECE, original.end_offset(), true);
+            let slice = original.read(from, self.surroundings().piece, original.end_offset(), true);
             slice.map(|slice| (slice, original.start_offset(), original.end_offset()))
         });
         let Some(read) = read else { return Ok(Step::Rest(LONG_MS)) };
@@ -147,6 +161,7 @@ impl Partitions {
         let reached = slice.next_offset >= end;
         let bytes = append(copy, &moving.target, slice, now)?;
         self.surroundings().quotas.moves.record(bytes, at);
+        self.moves.counts.copied(bytes);
         copy.advance_start_offset(start.min(copy.end_offset())).map_err(Fault::Target)?;
         copy.drop_below_start(now).map_err(Fault::Target)?;
         copy.purge(now).map_err(Fault::Target)?;
@@ -165,7 +180,9 @@ pub(super) fn append(
     now: TimestampMs,
 ) -> Result<usize, Fault> {
     let (first, dir) = (slice.first_offset, copy.dir().to_owned());
-    let bytes = bytes_of(slice.records)
+    let bytes = slice
+        .records
+        .read()
         .map_err(|error| Fault::Source(LogError::Io { action: "read", path: dir, source: error }))?;
     if bytes.is_empty() {
         return Ok(0);
@@ -185,17 +202,6 @@ pub(super) fn append(
     }
 }
 
-fn bytes_of(records: Records) -> std::io::Result<Bytes> {
-    match records {
-        Records::Bytes(bytes) => Ok(bytes),
-        Records::Region(region) => {
-            let mut bytes = vec![0; region.len];
-            region.file.read_exact_at(&mut bytes, region.position)?;
-            Ok(bytes.into())
-        }
-    }
-}
-
 pub(super) fn source(error: ReadError) -> Fault {
     match error {
         ReadError::Log(error) => Fault::Source(error),
@@ -204,24 +210,25 @@ pub(super) fn source(error: ReadError) -> Fault {
 }
 
 /// What a fault means. A full disk passes; any other error of a disk fences its directory.
-fn judge(moving: &Move, fault: Fault) -> Step {
+/// Decides what a failed step means; whether the move stands still from now on.
+fn judge(moving: &Move, fault: Fault) -> bool {
     let name = moving.partition.name();
     match fault {
         // The copy itself failed: what is on the disk is looked at again with the next start.
         Fault::Target(error) => moving.target.judge(name, &error),
         // A damaged batch is no reason to stop reading all others.
-        Fault::Source(error @ LogError::Corrupt { .. }) => give_up(moving, &error.to_string()),
+        Fault::Source(error @ LogError::Corrupt { .. }) => return give_up(moving, &error.to_string()),
         Fault::Source(error) => moving.partition.judge(&error),
-        Fault::Refused(error) => give_up(moving, &error.to_string()),
+        Fault::Refused(error) => return give_up(moving, &error.to_string()),
         Fault::NoRoom => {
             warn!(partition = %name, to = %moving.target.path().display(), "move waits: the disk is full");
         }
         Fault::Unnoted => warn!(partition = %name, "move waits: checkpoints cannot be written"),
     }
-    Step::Rest(LONG_MS)
+    false
 }
 
-fn give_up(moving: &Move, reason: &str) {
+fn give_up(moving: &Move, reason: &str) -> bool {
     error!(partition = %moving.partition.name(), reason, "the log cannot be copied, its move stands still");
-    moving.failed.store(true, Ordering::Release);
+    !moving.failed.swap(true, Ordering::AcqRel)
 }

@@ -6,7 +6,7 @@
 //!
 //! 1. *fit*: the copy is cut back to what it has in common with the original, by leader epochs, and whenever the original was cut.
 //!    A recovery point below a cut is on disk before anything is appended again;
-//! 2. *copy*: whole batches as they are, up to [`copy::PIECE`] bytes, within `replica.alter.log.dirs.io.max.bytes.per.second`. The log
+//! 2. *copy*: whole batches as they are, up to 1 MiB, within `replica.alter.log.dirs.io.max.bytes.per.second`. The log
 //!    start goes along. A disk without room makes the move wait;
 //! 3. *ask*: once the copy has all that there was, the controller is told of the new place ([`Partitions::misplaced`], with
 //!    AssignReplicasToDirs). The metadata saying so is its consent; copying goes on meanwhile;
@@ -30,7 +30,9 @@
 //! that goes on ends, and the swap waits for that.
 
 mod copy;
+mod figures;
 mod found;
+mod rules;
 mod run;
 mod state;
 mod swap;
@@ -53,7 +55,10 @@ use super::load::{self, FUTURE};
 use super::{LogDirectory, Partition, Partitions, TopicPartition};
 use state::Progress;
 
+pub use figures::MoveFigures;
 pub(super) use found::{Resumed, current, resumed};
+#[cfg(test)]
+pub(crate) use rules::{Rule, breaking};
 pub(super) use run::spawn;
 
 /// Longest name of a directory, in bytes.
@@ -70,6 +75,9 @@ pub enum MoveError {
     /// No directory of this node has that path.
     #[error("no such log directory")]
     NoSuchDirectory,
+    /// The target gets no new partitions (KIP-1066).
+    #[error("the log directory is cordoned")]
+    Cordoned,
     /// The target or the partition's own directory is offline, or the copy cannot be made.
     #[error("storage: {0}")]
     Storage(String),
@@ -87,6 +95,7 @@ impl MoveError {
         match self {
             Self::NameTooLong => ErrorCode::InvalidTopicException,
             Self::NoSuchDirectory => ErrorCode::LogDirNotFound,
+            Self::Cordoned => ErrorCode::InvalidReplicaAssignment,
             Self::Storage(_) => ErrorCode::KafkaStorageError,
             Self::NotHere => ErrorCode::ReplicaNotAvailable,
             Self::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
@@ -120,6 +129,7 @@ pub(super) struct Moves {
     changed: watch::Sender<u64>,
     /// The controller is to be told of places.
     pub(super) placements: Notify,
+    counts: figures::Counts,
 }
 
 /// One partition on its way.
@@ -133,6 +143,8 @@ pub(super) struct Move {
     asked: AtomicBool,
     /// The original cannot be copied.
     failed: AtomicBool,
+    /// The target is full.
+    waits_for_room: AtomicBool,
     /// Somebody works at it.
     taken: AtomicBool,
     /// In ms of the monotonic clock.
@@ -168,6 +180,7 @@ impl Move {
             noted: noted.into(),
             asked: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            waits_for_room: AtomicBool::new(false),
             taken: AtomicBool::new(false),
             rests_until: AtomicI64::new(i64::MIN),
             figures,
@@ -316,6 +329,9 @@ impl Partitions {
         if target.is_offline() {
             return Err(MoveError::Storage("log directory is offline".into()));
         }
+        if target.is_cordoned() {
+            return Err(MoveError::Cordoned);
+        }
         let Some(partition) = self.get(name) else { return Err(self.prefer(image, name, target)) };
         if partition.directory().is_offline() {
             return Err(MoveError::Storage("the partition is offline".into()));
@@ -398,6 +414,7 @@ impl Partitions {
     pub(super) fn forget_impossible_moves(&self) {
         for moving in self.moves.all().iter().filter(|moving| moving.target.is_offline()) {
             drop(self.end_move(moving.partition.name(), TimestampMs::default()));
+            self.moves.counts.failed();
         }
         self.moves.placements.notify_one();
     }

@@ -12,6 +12,19 @@ use super::Move;
 use super::copy::Step;
 use crate::clock;
 use crate::partition::Partitions;
+#[cfg(test)]
+use {crate::partition::Partition, ottla_log::Offset};
+
+/// What a simulation is told of a step.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct Stepped {
+    pub(crate) partition: Arc<Partition>,
+    /// Where its log ended before.
+    pub(crate) end_before: Offset,
+    /// Whether the copy has taken the original's place.
+    pub(crate) is_moved: bool,
+}
 
 /// How long one move goes on before it is looked which is next.
 const TURN: Duration = Duration::from_millis(100);
@@ -75,16 +88,35 @@ impl Partitions {
     fn take_turn(&self, moving: &Arc<Move>, stopping: &CancellationToken) {
         let began = Instant::now();
         while !stopping.is_cancelled() && began.elapsed() < TURN {
-            match self.step(moving, clock::now(), Instant::now()) {
-                Step::Goes => {}
-                Step::Rest(ms) => {
-                    let until = self.surroundings().now().0.saturating_add(ms);
-                    moving.rests_until.store(until, Ordering::Release);
-                    break;
-                }
-                Step::Done => break,
+            if !self.goes_on(moving) {
+                break;
             }
         }
         moving.taken.store(false, Ordering::Release);
+    }
+
+    /// One step; whether the next may follow at once.
+    fn goes_on(&self, moving: &Arc<Move>) -> bool {
+        match self.step(moving, clock::now(), Instant::now()) {
+            Step::Goes => true,
+            Step::Rest(ms) => {
+                let until = self.surroundings().now().0.saturating_add(ms);
+                moving.rests_until.store(until, Ordering::Release);
+                false
+            }
+            Step::Done => false,
+        }
+    }
+
+    /// One step of the first move that does not rest, as the loop does many. Where there is none, the ms until there may be one.
+    #[cfg(test)]
+    pub(crate) fn step_a_move(&self) -> Result<Stepped, i64> {
+        let moving = self.take_move().map_err(|rest| i64::try_from(rest.as_millis()).unwrap_or(i64::MAX))?;
+        let partition = Arc::clone(moving.partition());
+        let end_before = partition.log_end_offset();
+        self.goes_on(&moving);
+        moving.taken.store(false, Ordering::Release);
+        let is_moved = Arc::ptr_eq(&partition.directory(), moving.target());
+        Ok(Stepped { partition, end_before, is_moved })
     }
 }

@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use ottla_log::{Log, LogError, Offset, TimestampMs};
 use tracing::{error, info};
 
-use super::copy::{Fault, PIECE, Step, append, source};
+use super::copy::{Fault, Step, append, source};
+use super::rules::{Rule, keeps};
 use super::{Move, Work};
 use crate::partition::load;
 use crate::partition::upkeep::Kind;
@@ -26,13 +27,15 @@ impl Partitions {
             self.checkpoint(Kind::LogStart).map_err(|_| Fault::Unnoted)?;
         }
         let source = moving.partition.directory();
-        let Some(original) = exchange(moving, work, now)? else { return Ok(Step::Goes) };
+        let piece = self.surroundings().piece;
+        let Some(original) = exchange(moving, work, piece, now)? else { return Ok(Step::Goes) };
         let partition = &moving.partition;
         moving.target.sync_names();
         source.gave();
         self.moves.all.lock().remove(partition.name());
         partition.pause_cleaning(false);
         self.doom(original, now);
+        self.moves.counts.completed();
         info!(partition = %partition.name(), to = %moving.target.path().display(), "moved");
         // Nothing depends on it: what they say of the original is forgotten a little earlier.
         drop(self.checkpoint(Kind::RecoveryPoint));
@@ -42,14 +45,14 @@ impl Partitions {
 }
 
 /// What has to happen while nothing is appended. Returns the original if it was exchanged.
-fn exchange(moving: &Move, work: &mut Work, now: TimestampMs) -> Result<Option<Log>, Fault> {
+fn exchange(moving: &Move, work: &mut Work, piece: usize, now: TimestampMs) -> Result<Option<Log>, Fault> {
     let (partition, target) = (&moving.partition, &moving.target);
     let Some(mut copy) = work.copy.take() else { return Ok(None) };
     let _no_flush = partition.flushes.lock();
     let mut guard = partition.log.write();
     let exchanged = match guard.as_mut() {
-        Some(original) if partition.cut_to.load(Ordering::Acquire) == i64::MAX => {
-            prepare(moving, &mut copy, original, now).and_then(|ready| {
+        Some(original) if partition.cut_to.load(Ordering::Acquire) == i64::MAX || !keeps(Rule::Fit) => {
+            prepare(moving, &mut copy, original, piece, now).and_then(|ready| {
                 if ready { rename(moving, &mut copy, original).map(|()| true) } else { Ok(false) }
             })
         }
@@ -71,12 +74,18 @@ fn exchange(moving: &Move, work: &mut Work, now: TimestampMs) -> Result<Option<L
 }
 
 /// The last batches; all that was on disk of the original is on disk of the copy then. False if more is missing than one piece.
-fn prepare(moving: &Move, copy: &mut Log, original: &Log, now: TimestampMs) -> Result<bool, Fault> {
-    if copy.end_offset() < original.end_offset() {
-        let slice = original.read(copy.end_offset(), PIECE, original.end_offset(), true).map_err(source)?;
+fn prepare(
+    moving: &Move,
+    copy: &mut Log,
+    original: &Log,
+    piece: usize,
+    now: TimestampMs,
+) -> Result<bool, Fault> {
+    if copy.end_offset() < original.end_offset() && keeps(Rule::CatchUp) {
+        let slice = original.read(copy.end_offset(), piece, original.end_offset(), true).map_err(source)?;
         append(copy, &moving.target, slice, now)?;
     }
-    if copy.end_offset() != original.end_offset() {
+    if copy.end_offset() != original.end_offset() && keeps(Rule::CatchUp) {
         return Ok(false);
     }
     if copy.recovery_point() < original.recovery_point() {

@@ -383,6 +383,8 @@ fn a_target_that_fails_ends_the_move_until_the_next_start() {
     assert!(fixture.partitions.directories()[1].is_offline());
     fixture.partitions.directories_failed();
     assert!(fixture.step().is_none());
+    let figures = fixture.partitions.move_figures();
+    assert_eq!((figures.partitions, figures.failed, figures.completed), (0, 1, 0), "{figures:?}");
     assert!(fixture.append() && fixture.lies_in(0));
     assert_eq!(fixture.partitions.misplaced(&fixture.image), [(TOPIC, 0, id(0))]);
     fixture.note_places();
@@ -427,9 +429,15 @@ fn a_full_target_makes_the_move_wait() {
     fixture.disk.set_space_left(Some(100));
     assert!(matches!(fixture.step(), Some(Step::Rest(_))));
     assert!(!fixture.partitions.directories()[1].is_offline());
+    let figures = fixture.partitions.move_figures();
+    assert_eq!((figures.partitions, figures.waiting, figures.completed), (1, 1, 0), "{figures:?}");
+    assert!(figures.left_bytes > 0 && figures.max_lag > 0, "{figures:?}");
     fixture.disk.set_space_left(None);
     assert!(fixture.finish(2) && fixture.lies_in(1));
     assert_eq!(fixture.values(), fixture.expected);
+    let figures = fixture.partitions.move_figures();
+    assert_eq!((figures.partitions, figures.waiting, figures.completed), (0, 0, 1), "{figures:?}");
+    assert_eq!((figures.left_bytes, figures.failed), (0, 0), "{figures:?}");
 }
 
 #[test]
@@ -517,6 +525,27 @@ fn a_followers_copy_is_cut_with_its_original() {
     follow(2, 20, 22);
     fixture.reload();
     assert_eq!(fixture.values().len(), 22);
+}
+
+#[test]
+fn after_a_move_back_that_the_controller_has_not_heard_of_nothing_is_made_anew() {
+    let mut fixture = Fixture::new(&[]);
+    (0..5).for_each(|_| assert!(fixture.append()));
+    fixture.move_to(1).unwrap();
+    while fixture.image.partition("t", 0).unwrap().directories != [id(1)] {
+        fixture.step();
+        fixture.note_places();
+    }
+    fixture.move_to(0).unwrap();
+    fs::rename(fixture.path(0), fixture.path(9)).unwrap();
+    fixture.reload();
+    assert!(fixture.partitions.get(&name()).is_none(), "it may lie where nothing can be read");
+    fixture.apply(PartitionChangeRecord { leader: NODE, ..Default::default() });
+    assert!(fixture.partitions.get(&name()).is_none());
+    fs::rename(fixture.path(9), fixture.path(0)).unwrap();
+    fixture.reload();
+    assert_eq!(fixture.values(), fixture.expected);
+    assert!(fixture.lies_in(0));
 }
 
 #[test]

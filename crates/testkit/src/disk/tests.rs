@@ -94,3 +94,23 @@ fn a_full_disk_takes_a_part() {
     let error = file.write_at(&[IoSlice::new(b"hello")], 0).unwrap_err();
     assert_eq!((error.kind(), file.len().unwrap()), (ErrorKind::StorageFull, 3));
 }
+
+#[test]
+fn what_was_not_synced_in_a_renamed_directory_is_lost_with_it_alone() {
+    let mut lost = 0;
+    for seed in 0..100 {
+        let disk = disk();
+        disk.create_dir_all(&dir().join("a")).unwrap();
+        write(&disk, "a/f", b"old");
+        disk.rename(&dir().join("a"), &dir().join("old")).unwrap();
+        disk.sync_dir(dir()).unwrap();
+        disk.create_dir_all(&dir().join("a")).unwrap();
+        write(&disk, "a/f", b"new").sync().unwrap();
+        disk.sync_dir(&dir().join("a")).unwrap();
+        disk.sync_dir(dir()).unwrap();
+        disk.cut_power(seed);
+        assert_eq!(disk.read(&dir().join("a/f")).unwrap(), b"new");
+        lost += usize::from(disk.read(&dir().join("old/f")).is_err());
+    }
+    assert!(lost > 10, "{lost}");
+}

@@ -16,7 +16,7 @@ use crate::partition::waiters::Progress;
 use crate::partition::{LogDirectory, Partitions};
 
 impl Partitions {
-    /// Puts the copy in the original's place, unless more is missing than one piece, or the original was cut.
+    /// Puts the copy in the original's place, unless more is missing than one piece, or the original was cut or begins after it.
     pub(super) fn swap(&self, moving: &Arc<Move>, work: &mut Work, now: TimestampMs) -> Result<Step, Fault> {
         let Some(copy) = work.copy.as_mut() else { return Ok(Step::Done) };
         // Without any lock of the partition: what is to be flushed under them is little then.
@@ -73,7 +73,8 @@ fn exchange(moving: &Move, work: &mut Work, piece: usize, now: TimestampMs) -> R
     Ok(original)
 }
 
-/// The last batches; all that was on disk of the original is on disk of the copy then. False if more is missing than one piece.
+/// The last batches; all that was on disk of the original is on disk of the copy then. False if more is missing than one piece,
+/// or more than the original still has.
 fn prepare(
     moving: &Move,
     copy: &mut Log,
@@ -81,6 +82,10 @@ fn prepare(
     piece: usize,
     now: TimestampMs,
 ) -> Result<bool, Fault> {
+    // Records were deleted beyond its end since the last piece: it is made to fit first.
+    if copy.end_offset() < original.start_offset() {
+        return Ok(false);
+    }
     if copy.end_offset() < original.end_offset() && keeps(Rule::CatchUp) {
         let slice = original.read(copy.end_offset(), piece, original.end_offset(), true).map_err(source)?;
         append(copy, &moving.target, slice, now)?;

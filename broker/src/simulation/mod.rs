@@ -4,7 +4,8 @@
 //! come together.
 //!
 //! `OTTLA_SIMULATION_SEED=n` replays one seed and prints what happens, `OTTLA_SIMULATION_SEEDS=n` tries that many from
-//! `OTTLA_SIMULATION_FIRST` on, which else is a number that nobody has tried.
+//! `OTTLA_SIMULATION_FIRST` on, which else is a number that nobody has tried: in CI, one that the commit decides
+//! (`OTTLA_FRESH_SEED`).
 
 mod books;
 mod broker;
@@ -15,7 +16,7 @@ mod node;
 mod parcel;
 mod world;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ottla_quorum::testing::{Rule, breaking};
 use ottla_testkit::seeds::{Told, asked, fresh, from_environment};
@@ -26,10 +27,8 @@ use world::World;
 const SEED: &str = "OTTLA_SIMULATION_SEED";
 /// Fewer are no schedule.
 const EVENTS: u64 = 5_000;
-/// Schedules of an ordinary run, at most,
-const SCHEDULES: u64 = 400;
-/// and how long that may take.
-const PATIENCE: Duration = Duration::from_secs(150);
+/// Schedules of an ordinary run. All of them, however long that takes: the same ones fail on a slow machine.
+const SCHEDULES: u64 = 300;
 /// Within so many a broken rule must be found.
 const FOUND_WITHIN: u64 = 1_000;
 
@@ -118,7 +117,6 @@ fn a_cluster_loses_nothing_and_comes_together_again() {
     }
     let first = asked("OTTLA_SIMULATION_FIRST").unwrap_or_else(fresh);
     let seeds = from_environment("OTTLA_SIMULATION", first, SCHEDULES);
-    let bounded = asked("OTTLA_SIMULATION_SEEDS").is_none() && seeds.len() > 1;
     println!("seeds from {first} on");
     let (began, mut total) = (Instant::now(), Counters::default());
     for seed in seeds.iter().copied() {
@@ -129,9 +127,6 @@ fn a_cluster_loses_nothing_and_comes_together_again() {
         }
         if total.schedules % 500 == 0 {
             println!("{:?} {total:?}", began.elapsed());
-        }
-        if bounded && began.elapsed() > PATIENCE {
-            break;
         }
     }
     println!("{:?} {total:?}", began.elapsed());

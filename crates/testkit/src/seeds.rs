@@ -20,11 +20,14 @@ pub fn from_environment(prefix: &str, first: u64, usual: u64) -> Vec<u64> {
     }
 }
 
-/// A first seed that nobody has tried: by the time.
+/// A first seed that nobody has tried: `OTTLA_FRESH_SEED`, which is the commit's in CI so that a failure comes again, else by the time.
 #[must_use]
 pub fn fresh() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or_default()
+    let by_time = || {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_micros()).unwrap_or_default()
+    };
+    asked("OTTLA_FRESH_SEED").unwrap_or_else(by_time)
 }
 
 /// Tells the seed of a panic.

@@ -195,13 +195,21 @@ fn flush_messages(promise: Promise) -> i64 {
 
 /// Counts syncs and makes each take longer. The program that it is put before keeps its process id.
 fn tracer(count: &Path, delay: u32) -> Vec<String> {
-    let mut command: Vec<String> =
-        ["strace", "-D", "-f", "-qq", "-c", "--seccomp-bpf", "-e", "trace=fsync,fdatasync,sync_file_range"]
-            .map(str::to_owned)
-            .to_vec();
+    let mut command: Vec<String> = [
+        "strace",
+        "-D",
+        "-f",
+        "-qq",
+        "-c",
+        "--seccomp-bpf",
+        "-e",
+        "trace=fsync,fdatasync,syncfs,sync_file_range",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     if delay > 0 {
         let micros = u64::from(delay) * 1000;
-        command.extend(["-e".to_owned(), format!("inject=fsync,fdatasync:delay_exit={micros}")]);
+        command.extend(["-e".to_owned(), format!("inject=fsync,fdatasync,syncfs:delay_exit={micros}")]);
     }
     command.extend(["-o".to_owned(), count.display().to_string()]);
     command

@@ -81,14 +81,13 @@ fn settle(
     threads: usize,
     now: TimestampMs,
 ) {
-    let sync = || directory.disk().sync_all(directory.path());
-    match sync() {
-        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
-            each_of(staged, threads, |(partition, log)| finish(&partition, log.close_clean(now), unclean));
-            return;
-        }
-        Err(error) => return directory.fence(&format!("sync: {error}")),
-        Ok(()) => {}
+    let Some(tree) = directory.tree() else {
+        return each_of(staged, threads, |(partition, log)| {
+            finish(&partition, log.close_clean(now), unclean);
+        });
+    };
+    if let Err(error) = tree.sync() {
+        return directory.fence(&format!("sync: {error}"));
     }
     let mut replaced = false;
     for (partition, log) in staged {
@@ -97,7 +96,7 @@ fn settle(
             Err(error) => unclean.note(&partition, &error),
         }
     }
-    if replaced && let Err(error) = sync() {
+    if replaced && let Err(error) = tree.sync() {
         directory.fence(&format!("sync: {error}"));
     }
 }
@@ -149,7 +148,7 @@ impl Unclean {
 }
 
 /// Does the same with all, `threads` at a time.
-fn each_of<T: Send>(all: Vec<T>, threads: usize, work: impl Fn(T) + Sync) {
+pub(super) fn each_of<T: Send>(all: Vec<T>, threads: usize, work: impl Fn(T) + Sync) {
     let threads = threads.clamp(1, all.len().max(1));
     let queue = Mutex::new(all.into_iter());
     let work = || {

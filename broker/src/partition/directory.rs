@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ottla_log::LogError;
-use ottla_log::disk::Disk;
+use ottla_log::disk::{Disk, DiskTree};
 use ottla_wire::Uuid;
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use super::TopicPartition;
+use super::group_commit::GroupCommit;
 use crate::storage::FileSystem;
 
 /// One entry of `log.dirs`. Fenced for good at the first I/O error that is not a full disk.
@@ -26,6 +27,9 @@ pub struct LogDirectory {
     to_open: AtomicUsize,
     opened: AtomicUsize,
     failures: Arc<Notify>,
+    /// Opened at once: from then on it tells of every write that failed. `None` where the system does not.
+    tree: Option<Arc<dyn DiskTree>>,
+    pub(super) commits: GroupCommit,
 }
 
 impl LogDirectory {
@@ -58,9 +62,23 @@ impl LogDirectory {
         failures: Arc<Notify>,
         offline: bool,
     ) -> Self {
-        let (cordoned, hosted, to_open, opened) = Default::default();
+        let (cordoned, hosted, to_open, opened, commits) = Default::default();
+        let tree = disk.tree(&path).ok();
         let offline = offline.into();
-        Self { path, id, disk, file_system, offline, cordoned, hosted, to_open, opened, failures }
+        Self {
+            path,
+            id,
+            disk,
+            file_system,
+            offline,
+            cordoned,
+            hosted,
+            to_open,
+            opened,
+            failures,
+            tree,
+            commits,
+        }
     }
 
     /// Where it is.
@@ -76,6 +94,11 @@ impl LogDirectory {
     /// The file system.
     pub fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
+    }
+
+    /// All that is in it, where that can be made durable at once.
+    pub(super) fn tree(&self) -> Option<&dyn DiskTree> {
+        self.tree.as_deref()
     }
 
     /// Where it lies, with how much room there is.

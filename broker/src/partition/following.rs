@@ -73,14 +73,19 @@ impl Partition {
     /// # Errors
     /// The directory failed, or the partition is closed.
     pub fn follower_position(&self, now: TimestampMs) -> Result<FollowerPosition, PartitionError> {
-        let unflushed = self.look(|log| log.recovery_point() < log.end_offset()).unwrap_or(false);
-        if unflushed && self.leadership().flushed {
+        if self.has_to_flush() {
             self.flush(now)?;
         }
         let guard = self.log.read();
         let log = self.open(&guard)?;
         let end = if self.leadership().flushed { log.recovery_point() } else { log.end_offset() };
         Ok(position(log, end))
+    }
+
+    /// Whether only what is on disk counts, and there is more.
+    pub(super) fn has_to_flush(&self) -> bool {
+        self.leadership.load().flushed
+            && self.look(|log| log.recovery_point() < log.end_offset()).unwrap_or(false)
     }
 
     /// Appends what the leader sent for a fetch from `from` on, and takes over its bounds.

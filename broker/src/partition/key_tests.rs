@@ -8,7 +8,7 @@ use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ottla_log::disk::{Disk, DiskFile, OpenMode, Space, StdDisk};
+use ottla_log::disk::{Disk, DiskFile, DiskTree, OpenMode, Space, StdDisk};
 use ottla_log::{Origin, TimestampMs};
 use ottla_quorum::MetadataRecord;
 use ottla_quorum::image::{MetadataImage, resource_type};
@@ -156,8 +156,8 @@ impl Disk for Crowd {
         StdDisk.sync_dir(dir)
     }
 
-    fn sync_all(&self, dir: &Path) -> io::Result<()> {
-        StdDisk.sync_all(dir)
+    fn tree(&self, dir: &Path) -> io::Result<Arc<dyn DiskTree>> {
+        StdDisk.tree(dir)
     }
 
     fn space(&self, dir: &Path) -> io::Result<Space> {

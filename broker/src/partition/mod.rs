@@ -16,6 +16,7 @@ mod commit;
 mod directory;
 mod error;
 mod following;
+mod group_commit;
 #[cfg(test)]
 mod key_tests;
 mod leading;
@@ -38,6 +39,7 @@ mod waiters;
 pub use directory::LogDirectory;
 pub use error::{PartitionError, ProduceError};
 pub use following::{FollowError, FollowerPosition, LeaderBounds};
+pub use group_commit::flush_together;
 pub use leading::ReadableReplica;
 pub use load::Checkpoints;
 pub use moving::{FutureReplica, MoveError, MoveFigures};

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ottla_log::{
-    AbortedTxn, ActiveProducer, AppendError, Appended, LeaderEpoch, Log, LogConfig, LogError, Lookup, Offset,
-    Origin, TimestampMs, TimestampOffset,
+    AbortedTxn, ActiveProducer, AppendError, Appended, Flush, LeaderEpoch, Log, LogConfig, LogError, Lookup,
+    Offset, Origin, TimestampMs, TimestampOffset,
 };
 use ottla_wire::batch::BatchHeader;
 use ottla_wire::{Records, Uuid};
@@ -134,7 +134,8 @@ pub struct Partition {
     pub(super) committed: watch::Sender<Committed>,
     pub(super) waiters: Waiters,
     pub(super) followers_waiting: Waiters,
-    flushing: AtomicBool,
+    /// Whether somebody is about to flush, who will take along what has been appended by then.
+    pub(super) flushing: AtomicBool,
     /// Held by whoever flushes: what one has taken along is not on disk for another before it is done.
     pub(super) flushes: Mutex<()>,
     pub(super) cleaning: super::cleaning::State,
@@ -532,10 +533,14 @@ impl Partition {
         self.log.read().as_ref().map(look)
     }
 
-    /// Has the log flushed on the blocking pool. One flush at a time: what is appended meanwhile goes with the next.
+    /// Has the log flushed on the blocking pool, with others where somebody waits for it. One flush at a time: what is
+    /// appended meanwhile goes with the next.
     pub(super) fn flush_soon(self: &Arc<Self>) {
         if self.flushing.swap(true, Ordering::AcqRel) {
             return;
+        }
+        if self.leadership.load().flushed {
+            return self.directory().flush_soon(Arc::clone(self));
         }
         let partition = Arc::clone(self);
         self.surroundings.spawn(move || partition.flush_until_quiet());
@@ -556,10 +561,24 @@ impl Partition {
     /// A failure fences the directory, whatever it is: the kernel may have dropped what was not written.
     pub(super) fn flush(&self, now: TimestampMs) -> Result<(), LogError> {
         let _one_at_a_time = self.flushes.lock();
-        let Some(prepared) = self.with_log(ottla_log::Log::prepare_flush) else { return Ok(()) };
-        let flush = prepared.inspect_err(|error| self.judge(error))?;
-        let result = flush.run();
-        let flushed = self.with_log(|log| log.complete_flush(&flush, result, now)).unwrap_or(Ok(()));
+        let Some(flush) = self.prepare_flush()? else { return Ok(()) };
+        self.complete_flush(&flush, flush.run(), now)
+    }
+
+    /// What a flush has to make durable, if the log is open; `flushes` is held until it is completed.
+    pub(super) fn prepare_flush(&self) -> Result<Option<Flush>, LogError> {
+        let prepared = self.with_log(Log::prepare_flush).transpose();
+        prepared.inspect_err(|error| self.judge(error))
+    }
+
+    /// Takes over what has become of it.
+    pub(super) fn complete_flush(
+        &self,
+        flush: &Flush,
+        result: Result<(), LogError>,
+        now: TimestampMs,
+    ) -> Result<(), LogError> {
+        let flushed = self.with_log(|log| log.complete_flush(flush, result, now)).unwrap_or(Ok(()));
         flushed.inspect_err(|error| self.directory.load().fence(&format!("{}: flush: {error}", self.name)))
     }
 

@@ -1,5 +1,7 @@
 //! Partitions over disks that fail: several log directories, durability, leader epochs.
 
+mod group_commit;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

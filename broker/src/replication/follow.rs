@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use ottla_log::TimestampMs;
-use parking_lot::Mutex;
 use tracing::{debug, error, warn};
 
 use super::fetcher::{Action, Command, FollowedKey};
-use crate::partition::{FollowError, FollowerPosition, Partition, Partitions, TopicPartition};
+use crate::partition::{
+    FollowError, FollowerPosition, Partition, Partitions, TopicPartition, flush_together,
+};
 
-/// Threads that make logs durable, where only that counts.
-const SYNCING: usize = 8;
 /// More bytes than this are not appended on a thread that serves connections.
 const LARGE: usize = 1 << 20;
 
@@ -102,29 +101,12 @@ fn tell(command: &Command, error: &FollowError) {
 
 type Outcome = (Command, Option<Arc<Partition>>);
 
-/// Where the logs go on. Those that must be on disk first are synced side by side.
+/// Where the logs go on. Those that must be on disk first are flushed together.
 fn positions(outcomes: Vec<Outcome>, now: TimestampMs) -> Vec<(Command, Option<FollowerPosition>)> {
+    flush_together(outcomes.iter().filter_map(|(_, partition)| partition.as_ref()));
     let position = |(command, partition): Outcome| {
         let position = partition.and_then(|partition| partition.follower_position(now).ok());
         (command, position)
     };
-    let syncs = |outcome: &Outcome| outcome.1.as_ref().is_some_and(|it| it.leadership().flushed);
-    let threads = outcomes.iter().filter(|outcome| syncs(outcome)).count().min(SYNCING);
-    if threads < 2 {
-        return outcomes.into_iter().map(position).collect();
-    }
-    let positions = Mutex::new(Vec::with_capacity(outcomes.len()));
-    let queue = Mutex::new(outcomes.into_iter());
-    let work = || {
-        let next = || queue.lock().next();
-        while let Some(outcome) = next() {
-            let known = position(outcome);
-            positions.lock().push(known);
-        }
-    };
-    std::thread::scope(|scope| {
-        (1..threads).for_each(|_| drop(scope.spawn(work)));
-        work();
-    });
-    positions.into_inner()
+    outcomes.into_iter().map(position).collect()
 }

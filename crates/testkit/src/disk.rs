@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use ottla_log::disk::{Disk, DiskFile, OpenMode, Space};
+use ottla_log::disk::{Disk, DiskFile, DiskTree, OpenMode, Space};
 use ottla_log::testing::{Change, crashed};
 use ottla_wire::Records;
 use parking_lot::Mutex;
@@ -366,14 +366,9 @@ impl Disk for MemoryDisk {
         Ok(())
     }
 
-    fn sync_all(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.state.lock();
-        state.check()?;
-        let dir = state.found(dir)?.number;
-        let all = below(&state.names, dir);
-        all.iter().for_each(|(_, inode)| inode.content.lock().sync());
-        state.sync_names(|changed| changed == dir || all.iter().any(|(_, inode)| inode.number == changed));
-        Ok(())
+    fn tree(&self, dir: &Path) -> io::Result<Arc<dyn DiskTree>> {
+        let dir = self.state.lock().found(dir)?.number;
+        Ok(Arc::new(MemoryTree { disk: self.clone(), dir }))
     }
 
     fn space(&self, _dir: &Path) -> io::Result<Space> {
@@ -401,6 +396,25 @@ impl Disk for MemoryDisk {
 struct MemoryFile {
     inode: Arc<Inode>,
     disk: MemoryDisk,
+}
+
+#[derive(Debug)]
+struct MemoryTree {
+    disk: MemoryDisk,
+    /// Its number.
+    dir: u64,
+}
+
+impl DiskTree for MemoryTree {
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.state.lock();
+        state.check()?;
+        let all = below(&state.names, self.dir);
+        all.iter().for_each(|(_, inode)| inode.content.lock().sync());
+        let within = |changed| changed == self.dir || all.iter().any(|(_, inode)| inode.number == changed);
+        state.sync_names(within);
+        Ok(())
+    }
 }
 
 /// For whoever asks for the system's file where there is none.

@@ -1,6 +1,6 @@
 //! A disk with a bound on the log files that are held open on it.
 
-use super::{Disk, DiskFile, OpenFiles, OpenMode, Space};
+use super::{Disk, DiskFile, DiskTree, OpenFiles, OpenMode, Space};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -61,8 +61,8 @@ impl<D: Disk + ?Sized> Disk for BoundedDisk<D> {
         self.inner.sync_dir(dir)
     }
 
-    fn sync_all(&self, dir: &Path) -> io::Result<()> {
-        self.inner.sync_all(dir)
+    fn tree(&self, dir: &Path) -> io::Result<Arc<dyn DiskTree>> {
+        self.inner.tree(dir)
     }
 
     fn space(&self, dir: &Path) -> io::Result<Space> {

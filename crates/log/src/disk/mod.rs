@@ -100,12 +100,11 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// The system's.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Makes everything durable that was written, created, renamed or removed below `dir`: one wait instead of several
-    /// for each file. Waits for whatever else is written to the same file system, too.
+    /// Everything below `dir`, to be made durable at once.
     ///
     /// # Errors
-    /// The system's; `Unsupported` where it would not tell of writes that failed. What is durable is unknown then.
-    fn sync_all(&self, dir: &Path) -> io::Result<()>;
+    /// The system's; `Unsupported` where it would not tell of writes that failed.
+    fn tree(&self, dir: &Path) -> io::Result<Arc<dyn DiskTree>>;
 
     /// The file system that `dir` lies on.
     ///
@@ -137,6 +136,16 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
         content.truncate(read);
         Ok(content)
     }
+}
+
+/// Everything below a directory.
+pub trait DiskTree: Send + Sync + std::fmt::Debug {
+    /// Makes everything durable that was written, created, renamed or removed in it: one wait instead of several for each
+    /// file. Waits for whatever else is written to the same file system, too.
+    ///
+    /// # Errors
+    /// The system's, also of writes that failed since this was opened or last synced. What is durable is unknown then.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// An open file. Stays usable after its name is changed or removed.

@@ -1,6 +1,6 @@
 //! The real file system.
 
-use super::{Disk, DiskFile, OpenMode, Space};
+use super::{Disk, DiskFile, DiskTree, OpenMode, Space};
 use rustix::fs::FallocateFlags;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, IoSlice};
@@ -58,11 +58,11 @@ impl Disk for StdDisk {
         File::open(dir)?.sync_all()
     }
 
-    fn sync_all(&self, dir: &Path) -> io::Result<()> {
+    fn tree(&self, dir: &Path) -> io::Result<Arc<dyn DiskTree>> {
         if !syncfs_tells_errors() {
             return Err(ErrorKind::Unsupported.into());
         }
-        Ok(rustix::fs::syncfs(File::open(dir)?)?)
+        Ok(Arc::new(StdTree { dir: File::open(dir)? }))
     }
 
     fn space(&self, dir: &Path) -> io::Result<Space> {
@@ -97,6 +97,18 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+/// Held open: syncfs(2) tells of the errors since the descriptor was opened.
+#[derive(Debug)]
+struct StdTree {
+    dir: File,
+}
+
+impl DiskTree for StdTree {
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.dir)?)
     }
 }
 

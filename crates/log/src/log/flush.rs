@@ -2,6 +2,8 @@
 
 use super::Log;
 use crate::checkpoint::PartitionMetadata;
+#[cfg(doc)]
+use crate::disk::DiskTree;
 use crate::disk::{Disk, OpenMode};
 use crate::error::LogError;
 use crate::segment::DirtyFile;
@@ -192,8 +194,8 @@ impl Log {
         self.flush(now)
     }
 
-    /// The same without making anything durable, for many logs at once: [`Disk::sync_all`] follows, then [`Log::publish`],
-    /// and where that returned true, `sync_all` once more.
+    /// The same without making anything durable, for many logs at once: [`DiskTree::sync`] follows, then [`Log::publish`],
+    /// and where that returned true, `sync` once more.
     ///
     /// # Errors
     /// As [`Log::close_clean`].

@@ -208,7 +208,7 @@ impl World {
     /// So many steps of closing as it is done when there are many logs.
     fn close_with_others(&mut self, steps: usize) {
         let mut log = self.log.take().unwrap();
-        let sync = || self.disk.sync_all(self.dir.path()).unwrap();
+        let sync = || self.disk.tree(self.dir.path()).unwrap().sync().unwrap();
         if steps > 0 {
             log.stage_close().unwrap();
         }

@@ -2,7 +2,7 @@
 
 use super::Rng;
 use super::crash::{Change, crashed};
-use crate::disk::{Disk, DiskFile, OpenMode, Space, StdDisk};
+use crate::disk::{Disk, DiskFile, DiskTree, OpenMode, Space, StdDisk};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -29,6 +29,7 @@ struct State {
     space_left: Option<usize>,
     sync_fails: bool,
     syncs: Arc<RwLock<()>>,
+    synced: u64,
     broken: Option<PathBuf>,
     changes_left: Option<usize>,
 }
@@ -116,7 +117,12 @@ impl FaultyDisk {
         self.state.lock().sync_fails = fails;
     }
 
-    /// Does something while no sync of a file comes to its end.
+    /// How many syncs there have been, of files, of directories and of whole trees.
+    pub fn syncs(&self) -> u64 {
+        self.state.lock().synced
+    }
+
+    /// Does something while no sync of a file or a tree comes to its end.
     pub fn while_syncs_wait<R>(&self, act: impl FnOnce() -> R) -> R {
         let syncs = Arc::clone(&self.state.lock().syncs);
         let _waiting = syncs.write();
@@ -311,6 +317,7 @@ impl Disk for FaultyDisk {
         self.check(dir)?;
         let mut state = self.state.lock();
         state.one_more_change()?;
+        state.synced += 1;
         let changes = std::mem::take(&mut state.name_changes);
         for change in changes {
             if change.dir() == Some(dir) {
@@ -322,22 +329,8 @@ impl Disk for FaultyDisk {
         Ok(())
     }
 
-    fn sync_all(&self, dir: &Path) -> io::Result<()> {
-        self.check(dir)?;
-        let mut state = self.state.lock();
-        state.one_more_change()?;
-        if state.sync_fails {
-            return Err(io::Error::other("sync failed"));
-        }
-        let within = |path: Option<&Path>| path.is_some_and(|path| path.starts_with(dir));
-        state.names.iter().filter(|(path, _)| within(Some(path))).for_each(|(_, inode)| inode.sync());
-        let (done, left) = std::mem::take(&mut state.name_changes)
-            .into_iter()
-            .partition(|change: &NameChange| within(change.dir()));
-        state.name_changes = left;
-        let done: Vec<NameChange> = done;
-        done.into_iter().for_each(|change| change.apply(&mut state.durable_names));
-        Ok(())
+    fn tree(&self, dir: &Path) -> io::Result<Arc<dyn DiskTree>> {
+        Ok(Arc::new(FaultyTree { disk: self.clone(), dir: dir.to_owned() }))
     }
 
     fn space(&self, dir: &Path) -> io::Result<Space> {
@@ -384,6 +377,35 @@ impl FaultyFile {
                 room
             }
         }
+    }
+}
+
+#[derive(Debug)]
+struct FaultyTree {
+    disk: FaultyDisk,
+    dir: PathBuf,
+}
+
+impl DiskTree for FaultyTree {
+    fn sync(&self) -> io::Result<()> {
+        self.disk.check(&self.dir)?;
+        let syncs = Arc::clone(&self.disk.state.lock().syncs);
+        let _may_end = syncs.read();
+        let mut state = self.disk.state.lock();
+        state.one_more_change()?;
+        state.synced += 1;
+        if state.sync_fails {
+            return Err(io::Error::other("sync failed"));
+        }
+        let within = |path: Option<&Path>| path.is_some_and(|path| path.starts_with(&self.dir));
+        state.names.iter().filter(|(path, _)| within(Some(path))).for_each(|(_, inode)| inode.sync());
+        let (done, left) = std::mem::take(&mut state.name_changes)
+            .into_iter()
+            .partition(|change: &NameChange| within(change.dir()));
+        state.name_changes = left;
+        let done: Vec<NameChange> = done;
+        done.into_iter().for_each(|change| change.apply(&mut state.durable_names));
+        Ok(())
     }
 }
 
@@ -435,8 +457,12 @@ impl DiskFile for FaultyFile {
         let syncs = Arc::clone(&self.state.lock().syncs);
         let _may_end = syncs.read();
         self.change()?;
-        if self.state.lock().sync_fails {
-            return Err(io::Error::other("sync failed"));
+        {
+            let mut state = self.state.lock();
+            state.synced += 1;
+            if state.sync_fails {
+                return Err(io::Error::other("sync failed"));
+            }
         }
         self.inode.sync();
         Ok(())
@@ -507,7 +533,7 @@ mod tests {
             write(&disk, &dir.join("f"), b"content").sync().unwrap();
             disk.sync_dir(&dir).unwrap();
             if seed % 2 == 0 {
-                disk.sync_all(root.path()).unwrap();
+                disk.tree(root.path()).unwrap().sync().unwrap();
             }
             disk.cut_power(seed).unwrap();
             match fs::read(dir.join("f")) {

@@ -1,7 +1,7 @@
 //! The time, read at the rim: state machines get it as a parameter.
 
 use std::sync::OnceLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ottla_log::TimestampMs;
 
@@ -27,15 +27,19 @@ pub fn now() -> TimestampMs {
     TimestampMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Milliseconds since the first call in this process: for what must not see the system's clock jump.
-pub fn monotonic_ms() -> i64 {
+/// Since the first call in this process: for what must not see the system's clock jump.
+pub fn running() -> Duration {
     #[cfg(test)]
     if let Some((_, monotonic)) = SET.get() {
-        return monotonic;
+        return Duration::from_millis(u64::try_from(monotonic).unwrap_or(0));
     }
     static START: OnceLock<Instant> = OnceLock::new();
-    let since = START.get_or_init(Instant::now).elapsed();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    START.get_or_init(Instant::now).elapsed()
+}
+
+/// [`running`] in milliseconds.
+pub fn monotonic_ms() -> i64 {
+    i64::try_from(running().as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A point in time on a clock that never jumps, in milliseconds since some beginning. For how long something takes.

@@ -5,8 +5,8 @@
 //! Whoever waits runs the rounds until its own is done; what came after is handed to others who wait, or to a thread of the
 //! background. So no follower's fetcher works for others for long, and without load there is no thread to be woken.
 //!
-//! A sync of the file system writes what other programs have written there, too. Where that takes long, every log is synced
-//! for itself for a while.
+//! A sync of the file system writes what other programs have written there, too. Where that takes longer, every log is synced
+//! for itself (`sync_costs`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,16 +17,12 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::warn;
 
 use super::close::each_of;
+use super::sync_costs::{SyncCosts, Way};
 use super::{LogDirectory, Partition};
-use crate::clock::{self, Millis};
+use crate::clock;
 
 /// Threads that sync logs for themselves.
 const SYNCING: usize = 8;
-/// A round that takes longer than this, in ms, has waited for others.
-const LONG_MS: i64 = 250;
-/// So long, in ms, every log is synced for itself after a long round; twice as long after each that follows at once.
-const FIRST_PAUSE_MS: i64 = 1_000;
-const LONGEST_PAUSE_MS: i64 = 64_000;
 
 /// The rounds of a directory.
 #[derive(Debug, Default)]
@@ -44,29 +40,7 @@ struct Rounds {
     ended: u64,
     /// Who waits, or is about to begin one.
     hands: usize,
-    pause: Pause,
-}
-
-/// When not to sync the whole file system.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Pause {
-    until: Option<Millis>,
-    lasts_ms: i64,
-}
-
-impl Pause {
-    fn is_over(&self, now: Millis) -> bool {
-        self.until.is_none_or(|until| now >= until)
-    }
-
-    fn took(&mut self, from: Millis, to: Millis) {
-        if to.since(from) <= LONG_MS {
-            *self = Self::default();
-            return;
-        }
-        self.lasts_ms = (self.lasts_ms * 2).clamp(FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
-        self.until = Some(to.plus(self.lasts_ms));
-    }
+    costs: SyncCosts,
 }
 
 /// Flushes those of which only what is on disk counts, and that have more. What could not be flushed says so when it is used:
@@ -131,34 +105,28 @@ impl LogDirectory {
         }
         rounds.begun += 1;
         let partitions = std::mem::take(&mut rounds.waiting);
-        let began = clock::monotonic();
-        let tree = self.tree().filter(|_| rounds.pause.is_over(began));
-        let together = MutexGuard::unlocked(rounds, || self.flush_all(&partitions, tree, clock::now()));
-        if together {
-            rounds.pause.took(began, clock::monotonic());
-        }
+        let began = clock::running();
+        let tree = self.tree().filter(|_| rounds.costs.choose(partitions.len(), began) == Way::Together);
+        MutexGuard::unlocked(rounds, || self.flush_all(&partitions, tree, clock::now()));
+        let way = if tree.is_some() { Way::Together } else { Way::Each };
+        rounds.costs.took(way, partitions.len(), clock::running().saturating_sub(began));
         rounds.ended = rounds.begun;
         self.commits.ended.notify_all();
     }
 
-    /// Whether that was with one sync.
-    fn flush_all(
-        &self,
-        partitions: &[Arc<Partition>],
-        tree: Option<&dyn DiskTree>,
-        now: TimestampMs,
-    ) -> bool {
+    /// Those of this directory with one sync, where `tree` is given.
+    fn flush_all(&self, partitions: &[Arc<Partition>], tree: Option<&dyn DiskTree>, now: TimestampMs) {
         // From here on an append asks for the next round.
         partitions.iter().for_each(|partition| partition.flushing.store(false, Ordering::Release));
-        let (begun, alone) = match tree {
-            Some(tree) if partitions.len() > 1 => {
+        let alone = match tree {
+            Some(tree) => {
                 let (begun, alone) = self.begin(partitions);
-                (sync(tree, &begun, now), alone)
+                sync(tree, &begun, now);
+                alone
             }
-            _ => (0, partitions.iter().collect()),
+            None => partitions.iter().collect(),
         };
         each_of(alone, SYNCING, |partition| drop(partition.flush(now)));
-        begun > 0
     }
 
     /// Those that are not in the directory any more, or that somebody else flushes, come after.
@@ -185,10 +153,10 @@ struct Begun<'a> {
     _turn: MutexGuard<'a, ()>,
 }
 
-/// Makes durable what they have to, and says so; how many that were.
-fn sync(tree: &dyn DiskTree, begun: &[Begun<'_>], now: TimestampMs) -> usize {
+/// Makes durable what they have to, and says so.
+fn sync(tree: &dyn DiskTree, begun: &[Begun<'_>], now: TimestampMs) {
     if begun.is_empty() {
-        return 0;
+        return;
     }
     let synced = tree.sync();
     if let Err(error) = &synced {
@@ -198,29 +166,5 @@ fn sync(tree: &dyn DiskTree, begun: &[Begun<'_>], now: TimestampMs) -> usize {
         let result = if synced.is_ok() { Ok(()) } else { flush.run() };
         // Where that failed it has fenced the directory.
         drop(partition.complete_flush(flush, result, now));
-    }
-    begun.len()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn after_a_long_round_every_log_is_for_itself_for_a_while() {
-        let mut pause = Pause::default();
-        pause.took(Millis(1_000), Millis(1_000 + LONG_MS));
-        assert!(pause.is_over(Millis(0)));
-        let mut now = Millis(2_000);
-        for lasts in [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 64_000] {
-            let end = now.plus(LONG_MS + 1);
-            pause.took(now, end);
-            assert!(!pause.is_over(end.plus(lasts - 1)));
-            now = end.plus(lasts);
-            assert!(pause.is_over(now));
-        }
-        pause.took(now, now.plus(1));
-        pause.took(now, now.plus(LONG_MS + 1));
-        assert_eq!(pause.lasts_ms, FIRST_PAUSE_MS);
     }
 }

@@ -31,6 +31,7 @@ mod refusals;
 mod replicas;
 mod space;
 mod surroundings;
+mod sync_costs;
 #[cfg(test)]
 mod tests;
 mod upkeep;

@@ -88,16 +88,20 @@ def commit(bootstrap: str, topic: str, offsets: dict[int, int]) -> None:
 
 
 def patiently(ask):
-    """A coordinator loads its partition when it is first asked for, and says so meanwhile."""
-    loading = (KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR)
+    """A broker that has just started leads its partitions a little later than it says, and loads a coordinator's when it is first asked."""
+    not_yet = (
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+    )
     for _ in range(100):
         try:
             return ask()
         except KafkaException as refused:
-            if refused.args[0].code() not in loading:
+            if refused.args[0].code() not in not_yet:
                 raise
             time.sleep(0.1)
-    raise AssertionError("the coordinator did not load in 10 s")
+    raise AssertionError("the broker does not serve it after 10 s")
 
 
 def observe(bootstrap: str) -> dict:
@@ -136,7 +140,7 @@ def committed(consumer: Consumer, topic: str, partitions: list[int]) -> dict[int
 
 def records(consumer: Consumer, topic: str, partition: int) -> list:
     """Offset, timestamp, key, value and headers of everything between the first and the last offset."""
-    low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), 20)
+    low, high = patiently(lambda: consumer.get_watermark_offsets(TopicPartition(topic, partition), 20))
     consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING)])
     seen = [("offsets", low, high)]
     position = low

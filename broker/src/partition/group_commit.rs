@@ -21,9 +21,6 @@ use super::sync_costs::{SyncCosts, Way};
 use super::{LogDirectory, Partition};
 use crate::clock;
 
-/// Threads that sync logs for themselves.
-const SYNCING: usize = 8;
-
 /// The rounds of a directory.
 #[derive(Debug, Default)]
 pub(super) struct GroupCommit {
@@ -126,7 +123,8 @@ impl LogDirectory {
             }
             None => partitions.iter().collect(),
         };
-        each_of(alone, SYNCING, |partition| drop(partition.flush(now)));
+        let threads = alone.first().map_or(1, |partition| partition.surroundings.syncing_threads());
+        each_of(alone, threads, |partition| drop(partition.flush(now)));
     }
 
     /// Those that are not in the directory any more, or that somebody else flushes, come after.

@@ -12,6 +12,8 @@ use crate::quota::ReplicationQuotas;
 
 /// Bytes that are copied at a time.
 pub(super) const PIECE: usize = 1 << 20;
+/// Threads that sync logs for themselves.
+const SYNCING: usize = 8;
 
 /// The brokers, the way to the controller, and the time.
 pub struct Surroundings {
@@ -28,7 +30,7 @@ pub struct Surroundings {
     cluster: ArcSwap<ClusterImage>,
     /// Bytes of a log that are copied at a time where it moves to another directory.
     pub(super) piece: usize,
-    /// Whether logs are opened by the caller's thread alone.
+    /// Whether logs are opened and flushed by the caller's thread alone.
     pub(super) is_one_thread: bool,
     clock: Box<dyn Fn() -> Millis + Send + Sync>,
     background: Box<dyn Fn(Work) + Send + Sync>,
@@ -76,6 +78,11 @@ impl Surroundings {
     #[cfg(test)]
     pub(crate) fn in_one_thread(self, piece: usize) -> Self {
         Self { piece, is_one_thread: true, ..self }
+    }
+
+    /// Threads that sync logs for themselves.
+    pub(super) fn syncing_threads(&self) -> usize {
+        if self.is_one_thread { 1 } else { SYNCING }
     }
 
     /// With another way to do what waits for a disk.

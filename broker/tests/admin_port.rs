@@ -1,13 +1,16 @@
 //! The admin port: who is answered there and what, and certificates that are renewed while it serves.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_client::admin::{
-    AdminClient, AdminError, Blocker, CaughtUp, Identity, Logs, NotActive, PERMIT, Permit, STATE,
+    ADDRESSES, Address, Addresses, AdminClient, AdminError, Blocker, CaughtUp, Identity, Logs, NotActive,
+    PERMIT, Permit, STATE,
 };
+use ottla_wire::messages::MetadataRequest;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
@@ -21,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::common::pair::Pair;
-use crate::common::{PATIENCE, TestNode};
+use crate::common::{Client, PATIENCE, TestNode};
 
 /// A certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -373,6 +376,63 @@ async fn a_broker_that_is_not_the_active_controller_says_who_is() {
     pair.stop().await;
 }
 
+/// What `client` is told about broker 2: host and port of its only listener, where it is not fenced.
+async fn told_of_the_other(client: &mut Client) -> Option<(String, i32)> {
+    let request = MetadataRequest { topics: Some(Vec::new()), ..Default::default() };
+    let metadata = client.call(&request, 12).await;
+    let broker = metadata.brokers.iter().find(|it| it.node_id == 2)?;
+    Some((broker.host.to_string(), broker.port))
+}
+
+fn found_at(host: &str, port: u16) -> Addresses {
+    let address = Address { host: host.to_owned(), port };
+    Addresses(BTreeMap::from([("PLAINTEXT".to_owned(), Some(address))]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_told_of_its_new_address_serves_on_and_clients_are_told_of_it() {
+    let ours = Authority::new("ours");
+    let mounted = Mounted::new(&ours.node("node"), &ours.pem());
+    let settings = mounted.settings();
+    let pair = Pair::start_with(&[], &borrowed(&settings)).await;
+    let asked = client(pair.broker.admin_address().unwrap(), &ours.operator(), &ours.pem(), "node");
+    let own = pair.broker.address("PLAINTEXT").unwrap();
+    assert_eq!(asked.addresses().await.unwrap(), found_at("127.0.0.1", own.port()));
+    let before = asked.state().await.unwrap().broker;
+    let mut clients = Client::connect(pair.controller.address("PLAINTEXT").unwrap()).await;
+
+    for (host, port) in [("kafka-2.example.org", 443), ("2001:db8::7", 31_000), ("127.0.0.1", own.port())] {
+        let began = std::time::Instant::now();
+        asked.set_addresses(&found_at(host, port)).await.unwrap();
+        let new = Some((host.to_owned(), i32::from(port)));
+        while told_of_the_other(&mut clients).await != new {
+            assert!(began.elapsed() < PATIENCE, "not told of {host}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        println!("clients are told after {:?}", began.elapsed());
+        // The broker itself has the metadata a moment after the controller.
+        while asked.addresses().await.unwrap() != found_at(host, port) {
+            assert!(began.elapsed() < PATIENCE, "not registered at {host}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(asked.state().await.unwrap().broker, before, "as registered as before");
+    }
+
+    for (wrong, why) in [
+        (Addresses::default(), "PLAINTEXT has to be among them"),
+        (found_at("0.0.0.0", 1), "is every address"),
+        (found_at("kafka", 0), "port 0 is none"),
+        (Addresses(BTreeMap::from([("OTHER".to_owned(), None)])), "OTHER is no listener"),
+    ] {
+        match asked.set_addresses(&wrong).await {
+            Err(AdminError::Refused { code: 400, text }) => assert!(text.contains(why), "{text}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(asked.addresses().await.unwrap(), found_at("127.0.0.1", own.port()));
+    pair.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_question_is_refused() {
     let ours = Authority::new("ours");
@@ -385,10 +445,17 @@ async fn what_is_no_question_is_refused() {
         ask(&mut stream, "/metrics").await.unwrap().starts_with("HTTP/1.1 404"),
         "that is open elsewhere"
     );
-    for (body, code) in [("{}".to_owned(), 400), ("x".repeat(5000), 413)] {
+    let (post, put) = (format!("POST {PERMIT}"), format!("PUT {ADDRESSES}"));
+    for (question, body, code) in [
+        (&post, "{}".to_owned(), 400),
+        (&post, "x".repeat(5000), 413),
+        (&put, "[]".to_owned(), 400),
+        (&put, "{\"PLAINTEXT\": {\"host\": \"a\", \"port\": 65536}}".to_owned(), 400),
+        (&put, "{\"PLAINTEXT\": {\"host\": \"a\", \"port\": 1, \"rack\": \"b\"}}".to_owned(), 400),
+        (&put, "x".repeat(5000), 413),
+    ] {
         let length = body.len();
-        let request =
-            format!("POST {PERMIT} HTTP/1.1\r\nHost: node\r\nContent-Length: {length}\r\n\r\n{body}");
+        let request = format!("{question} HTTP/1.1\r\nHost: node\r\nContent-Length: {length}\r\n\r\n{body}");
         let mut stream = connect(address(&node), own.client().unwrap(), "node").await;
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = [0; 12];

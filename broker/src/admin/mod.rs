@@ -1,6 +1,7 @@
 //! HTTP for probes and metrics, open: `/livez`, `/readyz`, `/metrics`, on `ottla.http.listener`. Questions are answered on
 //! the admin port, `ottla.admin.listener`, to who shows a certificate: [`Questions`].
 
+mod addresses;
 mod certificates;
 mod port;
 mod questions;

@@ -9,8 +9,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use ottla_client::admin::{
-    AT_MOST, Blocker, BrokerState, CAUGHT_UP, CaughtUp, Cost, Logs, NodeState, NotActive, PERMIT, Permit,
-    PermitRequest, QuorumState, STATE,
+    ADDRESSES, AT_MOST, Addresses, Blocker, BrokerState, CAUGHT_UP, CaughtUp, Cost, Logs, NodeState,
+    NotActive, PERMIT, Permit, PermitRequest, QuorumState, STATE,
 };
 use ottla_quorum::image::PartitionImage;
 use ottla_quorum::{MetadataImage, QuorumError};
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::port;
+use super::{addresses, port};
 use crate::broker::Broker;
 use crate::clock;
 use crate::controller::ControllerError;
@@ -61,6 +61,7 @@ impl Questions {
             .route(PERMIT, post(ask_permit))
             .route(&format!("{PERMIT}/{{node}}"), delete(return_permit))
             .route(CAUGHT_UP, get(async |State(it): State<Self>| json(StatusCode::OK, &it.caught_up())))
+            .route(ADDRESSES, get(registered_addresses).put(set_addresses))
             .route(STATE, get(async |State(it): State<Self>| json(StatusCode::OK, &it.state())))
             .layer(DefaultBodyLimit::max(LONGEST_QUESTION))
             .with_state(self);
@@ -159,6 +160,40 @@ async fn return_permit(State(it): State<Questions>, Path(node): Path<i32>) -> Re
         }
         Err(error) => it.refuse(&error),
     }
+}
+
+async fn registered_addresses(State(it): State<Questions>) -> Response {
+    if !it.0.node.config.roles.broker {
+        return no_broker();
+    }
+    match it.0.node.controller.image().broker(it.0.node.node_id) {
+        Some(broker) => json(StatusCode::OK, &addresses::registered(&it.0.node.config, &broker.endpoints)),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the broker is not registered yet").into_response(),
+    }
+}
+
+async fn set_addresses(State(it): State<Questions>, body: Bytes) -> Response {
+    if !it.0.node.config.roles.broker {
+        return no_broker();
+    }
+    let asked = match serde_json::from_slice::<Addresses>(&body) {
+        Ok(asked) => asked,
+        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    };
+    let endpoints = match addresses::endpoints(&it.0.node.config, &asked) {
+        Ok(endpoints) => endpoints,
+        Err(error) => return (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    };
+    let Some(broker) = it.0.broker.get() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the broker has not started yet").into_response();
+    };
+    info!(addresses = ?asked.0, "the broker is to be found here");
+    broker.lifecycle.advertise(endpoints);
+    StatusCode::ACCEPTED.into_response()
+}
+
+fn no_broker() -> Response {
+    (StatusCode::NOT_FOUND, "this node is no broker").into_response()
 }
 
 impl Questions {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use ottla_quorum::MetadataVersion;
+use ottla_quorum::image::Endpoint;
 use ottla_wire::messages::{BrokerHeartbeatRequest, BrokerRegistrationRequest};
 use ottla_wire::{ErrorCode, Uuid};
 use tokio::runtime::Handle;
@@ -105,6 +106,16 @@ impl Lifecycle {
         });
     }
 
+    /// The broker is to be found there, and nowhere else: the controller is told at once.
+    pub fn advertise(&self, endpoints: Vec<Endpoint>) {
+        let endpoints = Some(endpoints);
+        self.0.wanted.send_if_modified(|wanted| {
+            let changed = wanted.endpoints != endpoints;
+            wanted.endpoints = endpoints;
+            changed
+        });
+    }
+
     /// The broker wants to stop: returns when others lead what it led and it is fenced, or nobody is there to tell.
     pub async fn leave(&self) {
         self.0.wanted.send_modify(|wanted| wanted.stop = true);
@@ -149,6 +160,9 @@ impl Task {
             if standing == Standing::MayStop {
                 return;
             }
+            if let Some(request) = self.member.amendment(&now) {
+                self.amend(request).await;
+            }
             let image = self.channel.image();
             let registered = image.broker(self.member.id()).map(|broker| &**broker);
             if self.member.registers_again(registered) && !self.register().await {
@@ -161,6 +175,15 @@ impl Task {
                 _ = wanted.changed() => {}
             }
         }
+    }
+
+    /// Says where the broker is to be found now. What does not get through is said again after the next heartbeat.
+    async fn amend(&mut self, request: BrokerRegistrationRequest) {
+        let told = request.clone();
+        let answer = self.channel.call(move |version| fit(request, version)).await;
+        let standing = self.member.amended(answer, told);
+        self.shared.epoch.store(self.member.epoch(), Ordering::Release);
+        self.shared.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
     }
 
     /// Whether the broker is registered now.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ottla_quorum::image::BrokerImage;
+use ottla_quorum::image::{BrokerImage, Endpoint};
 use ottla_wire::messages::{
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
 };
@@ -12,6 +12,7 @@ use ottla_wire::{ErrorCode, Uuid};
 use tracing::{info, warn};
 
 use crate::clock::Millis;
+use crate::controller::BrokerRegistration;
 use crate::replication::PeerError;
 
 /// Between heartbeats while the controller has yet to grant what is wanted.
@@ -27,6 +28,8 @@ pub(crate) struct Wanted {
     pub(crate) offline: BTreeSet<Uuid>,
     /// Directories that are to get no new partitions; `None` until that is known.
     pub(crate) cordoned: Option<BTreeSet<Uuid>>,
+    /// Where it is to be found; `None` as long as nobody says otherwise than its configuration.
+    pub(crate) endpoints: Option<Vec<Endpoint>>,
 }
 
 /// What it is, as far as it was told.
@@ -51,12 +54,14 @@ pub(crate) struct Member {
     standing: Standing,
     /// Since when no controller answers, and the last reason.
     failing: Option<(Millis, String)>,
+    /// Why it could not be said where the broker is found now.
+    unamended: Option<String>,
 }
 
 impl Member {
     /// One that is not registered yet.
     pub(crate) fn new(registration: BrokerRegistrationRequest) -> Self {
-        Self { registration, epoch: -1, standing: Standing::Unregistered, failing: None }
+        Self { registration, epoch: -1, standing: Standing::Unregistered, failing: None, unamended: None }
     }
 
     /// What it is.
@@ -174,6 +179,50 @@ impl Member {
         again
     }
 
+    /// Says where it is found, if that is not what is registered and the controller hears it. It is the same run of the same
+    /// broker: the controller, ours or Apache's, amends the registration and lets it keep epoch and standing.
+    pub(crate) fn amendment(&self, wanted: &Wanted) -> Option<BrokerRegistrationRequest> {
+        let listeners = BrokerRegistration::listeners(wanted.endpoints.as_ref()?);
+        let is_heard =
+            matches!(self.standing, Standing::Fenced | Standing::Serving) && self.failing.is_none();
+        if !is_heard || listeners == self.registration.listeners {
+            return None;
+        }
+        // What has failed since it was registered does not come back by this.
+        let log_dirs = self.registration.log_dirs.iter().filter(|id| !wanted.offline.contains(id));
+        let log_dirs = log_dirs.copied().collect();
+        Some(BrokerRegistrationRequest { listeners, log_dirs, ..self.registration.clone() })
+    }
+
+    /// What it is by the answer to an amendment.
+    pub(crate) fn amended(
+        &mut self,
+        answer: Result<BrokerRegistrationResponse, PeerError>,
+        told: BrokerRegistrationRequest,
+    ) -> Standing {
+        let answer = answer.and_then(|response| match ErrorCode::try_from(response.error_code) {
+            Ok(ErrorCode::None) => Ok(response.broker_epoch),
+            Ok(error) => Err(PeerError(error.to_string())),
+            Err(_) => Err(PeerError(ErrorCode::UnknownServerError.to_string())),
+        });
+        match answer {
+            Ok(epoch) => {
+                info!(epoch, "the broker is registered with its new addresses");
+                (self.registration.listeners, self.unamended) = (told.listeners, None);
+                if epoch != self.epoch {
+                    // A controller that takes it for another run has fenced it.
+                    (self.epoch, self.standing) = (epoch, Standing::Fenced);
+                }
+            }
+            Err(PeerError(reason)) if self.unamended.as_ref() != Some(&reason) => {
+                warn!(reason, "the controller does not take the broker's new addresses yet");
+                self.unamended = Some(reason);
+            }
+            Err(_) => {}
+        }
+        self.standing
+    }
+
     /// How long until the next heartbeat of one that beats every `interval` while it waits for nothing: what is wanted and
     /// not granted is asked for again soon.
     pub(crate) fn pause(&self, wanted: &Wanted, interval: Duration) -> Duration {
@@ -286,6 +335,56 @@ mod tests {
         assert!(member.registers_again(Some(&earlier)));
         assert_eq!((member.epoch(), member.standing()), (-1, Standing::Unregistered));
         assert_eq!(member.registration().previous_broker_epoch, -1);
+    }
+
+    fn found_at(host: &str) -> Wanted {
+        let endpoint = Endpoint { name: "A".into(), host: host.into(), port: 9092, security_protocol: 0 };
+        Wanted { serve: true, endpoints: Some(vec![endpoint]), ..Wanted::default() }
+    }
+
+    fn answer(error: ErrorCode, broker_epoch: i64) -> BrokerRegistrationResponse {
+        BrokerRegistrationResponse { error_code: error.code(), broker_epoch, ..Default::default() }
+    }
+
+    #[test]
+    fn new_addresses_are_told_until_they_are_taken_and_change_nothing_else() {
+        let directories: Vec<_> = [7, 8].map(|number| Uuid::from_bytes([number; 16])).into();
+        let log_dirs = directories.clone();
+        let registration = BrokerRegistrationRequest { broker_id: 4, log_dirs, ..Default::default() };
+        let mut member = Member { epoch: 5, standing: Standing::Serving, ..Member::new(registration) };
+        assert_eq!(member.amendment(&Wanted::default()), None, "nobody says otherwise");
+        let wanted = Wanted { offline: BTreeSet::from([directories[0]]), ..found_at("new") };
+        let told = member.amendment(&wanted).expect("to be told");
+        assert_eq!((told.broker_id, &*told.listeners[0].host), (4, "new"));
+        assert_eq!(told.log_dirs, directories[1..], "a lost directory does not come back by it");
+
+        for refusal in [Err(PeerError("gone".into())), Ok(answer(ErrorCode::InvalidRegistration, -1))] {
+            assert_eq!(member.amended(refusal, told.clone()), Standing::Serving);
+            assert_eq!(member.amendment(&wanted).as_ref(), Some(&told), "told again");
+        }
+        assert_eq!(member.amended(Ok(answer(ErrorCode::None, 5)), told), Standing::Serving);
+        assert_eq!((member.amendment(&wanted), member.epoch()), (None, 5));
+        assert_eq!(member.registration().log_dirs, directories, "by which it knows its earlier runs");
+        assert!(member.amendment(&found_at("newer")).is_some());
+    }
+
+    #[test]
+    fn a_broker_that_is_not_heard_does_not_say_where_it_is() {
+        let wanted = found_at("new");
+        for standing in [Standing::Unregistered, Standing::Removed, Standing::MayStop] {
+            assert_eq!(member(standing).amendment(&wanted), None, "{standing:?}");
+        }
+        let mut member = member(Standing::Serving);
+        member.beaten(Err(PeerError("gone".into())), &wanted, Millis(0));
+        assert_eq!(member.amendment(&wanted), None, "its heartbeats get no answer");
+    }
+
+    #[test]
+    fn a_controller_that_takes_an_amendment_for_another_run_has_fenced_the_broker() {
+        let mut member = Member { epoch: 5, ..member(Standing::Serving) };
+        let told = member.amendment(&found_at("new")).expect("to be told");
+        assert_eq!(member.amended(Ok(answer(ErrorCode::None, 9)), told), Standing::Fenced);
+        assert_eq!(member.epoch(), 9);
     }
 
     #[test]

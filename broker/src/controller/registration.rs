@@ -43,8 +43,8 @@ impl BrokerRegistration {
         listeners.iter().map(endpoint).collect()
     }
 
-    /// The request that registers the broker, for the newest version.
-    pub fn request(&self, cluster_id: Str) -> BrokerRegistrationRequest {
+    /// Endpoints as a request has them.
+    pub fn listeners(endpoints: &[Endpoint]) -> Vec<broker_registration_request::Listener> {
         let listener = |endpoint: &Endpoint| broker_registration_request::Listener {
             name: endpoint.name.clone(),
             host: endpoint.host.clone(),
@@ -52,6 +52,11 @@ impl BrokerRegistration {
             security_protocol: endpoint.security_protocol,
             ..Default::default()
         };
+        endpoints.iter().map(listener).collect()
+    }
+
+    /// The request that registers the broker, for the newest version.
+    pub fn request(&self, cluster_id: Str) -> BrokerRegistrationRequest {
         let feature = |feature: features::SupportedFeature| broker_registration_request::Feature {
             name: Str::from(feature.name),
             min_supported_version: feature.min,
@@ -62,7 +67,7 @@ impl BrokerRegistration {
             broker_id: self.id,
             cluster_id,
             incarnation_id: self.incarnation_id,
-            listeners: self.endpoints.iter().map(listener).collect(),
+            listeners: Self::listeners(&self.endpoints),
             features: features::advertised().map(feature).collect(),
             rack: self.rack.clone(),
             is_migrating_zk_broker: false,

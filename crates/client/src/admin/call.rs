@@ -18,7 +18,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{
-    CAUGHT_UP, CaughtUp, Identity, IdentityError, NodeState, NotActive, PERMIT, Permit, PermitRequest, STATE,
+    ADDRESSES, Addresses, CAUGHT_UP, CaughtUp, Identity, IdentityError, NodeState, NotActive, PERMIT, Permit,
+    PermitRequest, STATE,
 };
 
 /// The longest answer that is read, in bytes.
@@ -116,6 +117,23 @@ impl AdminClient {
     /// Where it does not answer.
     pub async fn state(&self) -> Result<NodeState, AdminError> {
         self.ask(Method::GET, STATE, Vec::new()).await
+    }
+
+    /// Where is the broker said to be found?
+    ///
+    /// # Errors
+    /// Where it does not answer, or the node is no broker.
+    pub async fn addresses(&self) -> Result<Addresses, AdminError> {
+        self.ask(Method::GET, ADDRESSES, Vec::new()).await
+    }
+
+    /// It is to be found there from now on: taken, and told to the controller next.
+    ///
+    /// # Errors
+    /// [`AdminError::Refused`] with 400 where they cannot be; and where it does not answer, or the node is no broker.
+    pub async fn set_addresses(&self, addresses: &Addresses) -> Result<(), AdminError> {
+        let body = serde_json::to_vec(addresses).unwrap_or_default();
+        self.in_time(self.exchange(Method::PUT, ADDRESSES, body)).await.map(drop)
     }
 
     async fn ask<T: DeserializeOwned>(

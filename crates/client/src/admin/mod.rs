@@ -9,6 +9,7 @@ mod identity;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,8 @@ pub const PERMIT: &str = "/v1/permit";
 pub const CAUGHT_UP: &str = "/v1/caught-up";
 /// `GET`: a [`NodeState`].
 pub const STATE: &str = "/v1/state";
+/// `GET`: the [`Addresses`] that are registered; `PUT`: those that are to be, of all listeners.
+pub const ADDRESSES: &str = "/v1/addresses";
 /// Of a list that may be long, so many are told.
 pub const AT_MOST: usize = 100;
 
@@ -178,6 +181,29 @@ pub struct BrokerState {
     pub fenced: bool,
     /// It is on its way out.
     pub in_controlled_shutdown: bool,
+}
+
+/// Where clients and other brokers are told to find a broker, by the names of its listeners. One without an address is bound
+/// and not registered; all that are bound are named in an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Addresses(pub BTreeMap<String, Option<Address>>);
+
+/// Where one listener is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Address {
+    /// Host name or address, that of IPv6 without brackets.
+    pub host: String,
+    /// From 1.
+    pub port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
 }
 
 /// The metadata quorum, as one node knows it.

@@ -1,7 +1,7 @@
 //! What every reconcile shares: how to write, how to tell, how long to wait after an error.
 
 use crate::{
-    cluster::apply::Writer,
+    cluster::{apply::Writer, machines},
     crd::conditions::{Outcome, State},
     kafka::Pool,
     report::{self, Events},
@@ -33,6 +33,8 @@ pub struct Context {
     pub backoff: Backoff,
     /// Connections to brokers.
     pub kafka: Pool,
+    /// Addresses of the machines.
+    pub machines: machines::Watched,
     /// Calls for passes over a cluster's topics.
     pub triggers: Triggers,
     /// Counters.

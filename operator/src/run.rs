@@ -1,7 +1,7 @@
 //! Wiring: the client, the Lease, the controllers, the HTTP endpoints, and an orderly end.
 
 use crate::{
-    cluster::{apply::Writer, controller},
+    cluster::{apply::Writer, controller, machines},
     context::{Backoff, Context},
     kafka::Pool,
     lease::{Keeper, Leadership},
@@ -75,6 +75,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         Keeper::new(client.clone(), &lease_namespace, &options.lease_name, &options.identity);
     let metrics = Arc::new(Metrics::default());
     let warm = Arc::new(AtomicBool::new(false));
+    let (machines, watching) = machines::watch(&client, stop.clone());
     let context = Arc::new(Context {
         writer: Writer::new(client.clone(), leadership.clone()),
         events: Events::new(client, &options.identity),
@@ -82,6 +83,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         namespace: options.namespace.clone().filter(|name| !name.is_empty()),
         backoff: Backoff::default(),
         kafka: Pool::new(leadership.clone(), Arc::clone(&metrics)),
+        machines,
         triggers: Triggers::default(),
         metrics: Arc::clone(&metrics),
     });
@@ -93,7 +95,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let http = tokio::spawn(telemetry::serve(options.http, health, stop.clone()));
     let controllers = controllers(&context, &options, &leadership, &warm, &stop);
     tokio::select! {
-        () = controllers => {}
+        _ = future::join(controllers, watching) => {}
         result = http => result?.with_context(|| format!("cannot serve on {}", options.http))?,
     }
     rested.cancel();
@@ -121,7 +123,8 @@ async fn controllers(
     let mut stores = Stores { topics: Vec::new(), clusters: Vec::new() };
     let (mut runs, mut touched) = (Vec::new(), Vec::new());
     for scope in scopes {
-        let (store, run) = controller::run(Arc::clone(context), scope, taking_over(leadership), stop.clone());
+        let again = stream::select(taking_over(leadership), context.machines.changes());
+        let (store, run) = controller::run(Arc::clone(context), scope, again, stop.clone());
         stores.clusters.push(store);
         runs.push(run);
         let (store, stream) = topic::watch(controller::api(client, scope));

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ottla_broker::broker;
-use ottla_broker::config::Config;
+use ottla_broker::config::{Config, Sources};
 use ottla_wire::Uuid;
 use ottla_wire::messages::{DescribeQuorumRequest, MetadataRequest, MetadataResponse};
 
@@ -29,6 +29,25 @@ async fn the_node_is_registered_as_configured() {
         assert_eq!((broker.node_id, broker.rack.as_deref(), &*broker.host), (id, rack, host));
         node.stop().await;
     }
+}
+
+#[test]
+fn values_take_variables_of_the_environment() {
+    let load = |given: &[(&str, &str)]| {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let advertised = ("advertised.listeners", "PLAINTEXT://[${env:HOST_IP}]:9094");
+        let sources = Sources {
+            overrides: given.iter().chain([&advertised]).map(owned).collect(),
+            environment: vec![("HOST_IP".to_owned(), "192.0.2.7".to_owned())],
+            ..Sources::default()
+        };
+        Config::load(&sources)
+    };
+    let class = "org.apache.kafka.common.config.provider.EnvVarConfigProvider";
+    let loaded = load(&[("config.providers", "env"), ("config.providers.env.class", class)]).unwrap();
+    assert_eq!(loaded.config.advertised_listeners[0].to_string(), "PLAINTEXT://192.0.2.7:9094");
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    assert!(load(&[]).is_err(), "nobody knows what ${{env:HOST_IP}} is");
 }
 
 #[tokio::test(flavor = "multi_thread")]

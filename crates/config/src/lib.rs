@@ -10,6 +10,7 @@ mod error;
 pub mod keys;
 mod listener;
 mod node;
+mod providers;
 mod reader;
 mod settings;
 #[cfg(test)]

@@ -9,7 +9,8 @@ use ottla_log::properties;
 use super::environment::{self, EnvironmentSetting};
 use super::error::{ConfigError, ConfigErrors, Origin};
 use super::keys::{self, Scope, Status, Visibility};
-use super::value::Value;
+use super::providers;
+use super::value::{self, Value};
 
 /// Where a node's configuration comes from.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +59,7 @@ impl Settings {
         for (key, value) in &sources.overrides {
             settings.set(key, value, Origin::Override);
         }
+        settings.resolve(&sources.environment, warnings);
         Ok(settings)
     }
 
@@ -85,6 +87,30 @@ impl Settings {
                     .push(format!("environment variable {variable} is ignored: there is no key {key}")),
                 EnvironmentSetting::Foreign => {}
             }
+        }
+    }
+
+    /// Puts in what the providers of `config.providers` know.
+    fn resolve(&mut self, environment: &[(String, String)], warnings: &mut Vec<String>) {
+        let named = value::list(self.text("config.providers").unwrap_or_default());
+        let class = |name: &str| format!("config.providers.{name}.class");
+        let is_known = |name: &String| self.text(&class(name)) == Some(providers::ENVIRONMENT);
+        let (known, unknown): (Vec<_>, Vec<_>) = named.into_iter().partition(is_known);
+        warnings.extend(unknown.iter().map(|name| {
+            format!(
+                "config.providers: {name} has no effect, {} is not {}",
+                class(name),
+                providers::ENVIRONMENT
+            )
+        }));
+        if known.is_empty() {
+            return;
+        }
+        // It has had its effect: all others of the kind are warned about.
+        known.iter().for_each(|name| drop(self.by_key.remove(&class(name))));
+        for setting in self.by_key.values_mut().filter(|setting| setting.value.contains("${")) {
+            let is_provider = |name: &str| known.iter().any(|it| it == name);
+            setting.value = providers::resolve(&setting.value, is_provider, environment);
         }
     }
 

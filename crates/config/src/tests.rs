@@ -485,7 +485,8 @@ fn shown(config: Result<Config, String>) -> String {
 fn every_broker_key_in_use_changes_the_configuration() {
     let nothing = shown(load(&[]));
     for key in keys::all(Scope::Broker).filter(|key| key.visibility != keys::Visibility::DynamicOnly) {
-        if key.status != Status::InUse {
+        // It changes what the values of others say: `providers`.
+        if key.status != Status::InUse || key.name == "config.providers" {
             continue;
         }
         let value = other_value(key);

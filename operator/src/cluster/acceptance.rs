@@ -5,10 +5,7 @@
 //! is asked about what is new to it, because its image may be of another release.
 
 use super::{
-    build::{
-        self,
-        address::{Addresses, POD_IP},
-    },
+    build::{self, address::Addresses},
     names,
     observe::Observed,
     restart,
@@ -48,14 +45,13 @@ fn known(cluster: &ValidatedCluster) -> ValidatedCluster {
 
 /// The pod's environment, as far as it is known before there is a pod.
 fn environment(cluster: &ValidatedCluster, node: &Node) -> Vec<(String, String)> {
-    let advertised = build::properties::advertised_listeners(cluster, node, &Addresses::default());
-    let advertised = [names::HOST_IP, POD_IP].iter().fold(advertised, |text, variable| {
-        text.replace(&format!("$({variable})"), "2001:db8::1") // an address, as good as any
-    });
+    let advertised = build::properties::advertised_listeners(cluster, node, &Addresses::default(), None);
+    // An address, as good as any.
+    let known = [names::HOST_IP, names::POD_IP].map(|name| (name.to_owned(), "2001:db8::1".to_owned()));
     let own = (names::ADVERTISED_LISTENERS.to_owned(), advertised);
     let asked = node.container().and_then(|c| c.env.as_ref()).into_iter().flatten().chain(&node.pods.env);
     let asked = asked.filter_map(|e| Some((e.name.clone(), e.value.clone().filter(|v| !v.contains("$("))?)));
-    [own].into_iter().chain(asked).collect()
+    [own].into_iter().chain(known).chain(asked).collect()
 }
 
 fn told(error: ConfigError, node: &Node) -> Invalid {

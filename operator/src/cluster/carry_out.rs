@@ -1,6 +1,7 @@
 //! The writing half of a pass: applies what the cluster asks for, drops what it does not, and takes the one step that each plan allows.
 
 use super::{
+    addresses::{self, Told},
     answers::{self, Answers},
     apply::WriteError,
     build::{self, Workload, address::Addresses},
@@ -27,6 +28,8 @@ use std::collections::BTreeSet;
 pub struct Outcome {
     /// What Kubernetes assigned to the applied Services.
     pub addresses: Addresses,
+    /// What brokers were told of theirs.
+    pub told: Told,
     /// Nodes that are to change.
     pub restart: restart::Plan,
     /// Nodes on their way out.
@@ -54,7 +57,7 @@ pub async fn carry_out(
     let foundation = build::foundation(cluster);
     writer.apply(namespace, &foundation.claims, &observed.claims).await?;
     let services = writer.apply(namespace, &foundation.services, &observed.services).await?;
-    let addresses = Addresses::of(&services);
+    let addresses = Addresses::of(&services, observed.machines.clone());
     // Early: they may be what keeps the operator from its brokers.
     let policies = build::network_policy::build(cluster, context.namespace.as_deref());
     writer.apply(namespace, &policies, &observed.policies).await?;
@@ -63,7 +66,11 @@ pub async fn carry_out(
     let workload = build::workload(cluster, observed, &addresses);
     let leaving = leave::leaving(cluster, observed);
     let is_due = restart::is_due(cluster, &workload, observed);
-    let answers = answers::ask(cluster, observed, &leaving, is_due, &context.kafka).await;
+    let wanted = addresses::wanted(cluster, observed, &addresses);
+    let (told, answers) = futures::join!(
+        addresses::tell(cluster, &wanted, certificates.operator.as_ref()),
+        answers::ask(cluster, observed, &leaving, is_due, &context.kafka),
+    );
     let mut restart = restart::plan(cluster, &workload, observed, &answers);
     write(cluster, observed, &workload, &restart.write, context).await?;
     let asking = Asking { cluster, observed, answers: &answers, own: certificates.operator.as_ref() };
@@ -76,7 +83,7 @@ pub async fn carry_out(
     let wanted: Vec<_> = policies.iter().map(ResourceExt::name_any).collect();
     writer.prune(namespace, &cluster.owner.uid, &observed.policies, &wanted).await?;
     let voters = answers.quorum.map(|q| q.voters.iter().map(|v| v.id).collect());
-    Ok(Outcome { addresses, restart, leaving, leave, quorum, voters, authority: certificates.news })
+    Ok(Outcome { addresses, told, restart, leaving, leave, quorum, voters, authority: certificates.news })
 }
 
 /// What it takes to ask whether a node may stop.
@@ -149,7 +156,7 @@ async fn write(
 ) -> Result<(), WriteError> {
     let (writer, namespace) = (&context.writer, cluster.namespace.as_str());
     let chosen = || workload.nodes.iter().filter(|n| nodes.contains(&n.id));
-    let config_maps: Vec<_> = chosen().map(|n| n.config_map.clone()).collect();
+    let config_maps = workload.config_maps(nodes, observed);
     let sets: Vec<_> = chosen().map(|n| n.stateful_set.clone()).collect();
     writer.apply(namespace, &config_maps, &observed.config_maps).await?;
     writer.apply(namespace, &sets, &observed.stateful_sets).await?;

@@ -26,6 +26,7 @@ use k8s_openapi::api::{
     networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta},
@@ -166,7 +167,8 @@ fn key(object: &Guarded) -> String {
 
 /// One pass over one cluster.
 async fn pass(cluster: &KafkaCluster, context: &Context) -> Result<Action, ReconcileError> {
-    let observed = observe::observe(context.writer.client(), cluster).await.map_err(Box::new)?;
+    let machines = context.machines.now();
+    let observed = observe::observe(context.writer.client(), cluster, machines).await.map_err(Box::new)?;
     let mut validated = match validate::validate(cluster, &observed, &context.default_image, ids::random) {
         Ok(validated) => validated,
         Err(invalid) => return refuse(cluster, &invalid, context).await,
@@ -181,7 +183,9 @@ async fn pass(cluster: &KafkaCluster, context: &Context) -> Result<Action, Recon
             return refuse(cluster, &invalid, context).await;
         }
     }
-    let rendered = build::workload(&validated, &observed, &Addresses::of(&observed.services));
+    let addresses = Addresses::of(&observed.services, observed.machines.clone());
+    validated.warnings.extend(addresses.warnings(&validated, &observed));
+    let rendered = build::workload(&validated, &observed, &addresses);
     let missing = references::missing(context.writer.client(), &validated.namespace, &rendered);
     match references::judge(&validated, &rendered, &observed, &missing.await.map_err(Box::new)?) {
         Ok(warnings) => validated.warnings.extend(warnings),
@@ -195,16 +199,21 @@ async fn pass(cluster: &KafkaCluster, context: &Context) -> Result<Action, Recon
         let (object, note) = (cluster.object_ref(&()), news.clone());
         report::event(context, &object, EventType::Warning, "AdminAuthorityReplaced", note).await;
     }
+    for news in &done.told.news {
+        report::event(context, &cluster.object_ref(&()), EventType::Normal, "AddressChanged", news.clone())
+            .await;
+    }
     let (mut status, outcome) = status::fold(&validated, &observed, &done);
     if status.voters.is_empty() {
         status.voters = cluster.status.as_ref().map(|s| s.voters.clone()).unwrap_or_default();
     }
     let soon = match outcome.state {
-        _ if done.restart.is_asked => ROLLING,
-        conditions::State::Ready => RESYNC,
+        _ if done.restart.is_asked || !done.told.news.is_empty() => ROLLING,
+        conditions::State::Ready if done.told.unreached.is_empty() => RESYNC,
         _ => UNDER_WAY,
     };
-    report(cluster, status, &outcome, context).await?;
+    let listeners = tell_listeners(cluster, status::unreachable(&status, &done), context).await;
+    report(cluster, status, &outcome, Some(listeners), context).await?;
     if outcome.state != conditions::State::Progressing {
         let key = ClusterKey { namespace: validated.namespace, name: validated.name };
         context.triggers.call(key, TOPICS_AFTER);
@@ -222,7 +231,7 @@ async fn refuse(
         Invalid::ClaimTerminating(_) => Outcome::progressing(invalid.reason(), invalid.to_string()),
         _ => Outcome::degraded(invalid.reason(), invalid.to_string(), serving(cluster)),
     };
-    report(cluster, cluster.status.clone().unwrap_or_default(), &outcome, context).await?;
+    report(cluster, cluster.status.clone().unwrap_or_default(), &outcome, None, context).await?;
     Ok(Action::requeue(UNDER_WAY))
 }
 
@@ -238,7 +247,7 @@ async fn refused(
         _ => "ApplyRefused",
     };
     let outcome = Outcome::degraded(reason, message, serving(cluster));
-    report(cluster, cluster.status.clone().unwrap_or_default(), &outcome, context).await?;
+    report(cluster, cluster.status.clone().unwrap_or_default(), &outcome, None, context).await?;
     Err(error.into())
 }
 
@@ -246,17 +255,32 @@ fn serving(cluster: &KafkaCluster) -> bool {
     cluster.status.as_ref().is_some_and(|s| conditions::is_ready(&s.conditions))
 }
 
-/// Writes the status where it differs.
+/// The condition of the listeners, and an event for each thing that they wait for.
+async fn tell_listeners(
+    cluster: &KafkaCluster,
+    unreachable: Option<(&'static str, String)>,
+    context: &Context,
+) -> Condition {
+    if let Some((reason, message)) = &unreachable {
+        report::event(context, &cluster.object_ref(&()), EventType::Warning, reason, message.clone()).await;
+    }
+    let previous = cluster.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+    conditions::listeners_ready(unreachable, previous, cluster.metadata.generation, Timestamp::now())
+}
+
+/// Writes the status where it differs. Without a word on the `listeners` the last one stays.
 async fn report(
     cluster: &KafkaCluster,
     mut status: KafkaClusterStatus,
     outcome: &Outcome,
+    listeners: Option<Condition>,
     context: &Context,
 ) -> Result<(), WriteError> {
     let previous = cluster.status.clone().unwrap_or_default();
     status.observed_generation = cluster.metadata.generation;
     status.conditions =
         outcome.conditions(&previous.conditions, cluster.metadata.generation, Timestamp::now());
+    status.conditions.extend(listeners.or_else(|| conditions::last_listeners_ready(&previous.conditions)));
     if status == previous {
         return Ok(());
     }

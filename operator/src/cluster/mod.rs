@@ -1,9 +1,10 @@
 //! Reconciling a `KafkaCluster`: observe, validate, build, ask, plan (restart, leave, quorum), apply, status.
 //!
-//! [`observe`], [`apply`], [`carry_out`], [`certificates`] and [`controller`] talk to the API server, [`answers`], [`permit`] and [`carry_out`] to the
-//! brokers. All else is a function of what was observed and answered.
+//! [`observe`], [`machines`], [`apply`], [`carry_out`], [`certificates`] and [`controller`] talk to the API server, [`answers`], [`addresses`],
+//! [`permit`] and [`carry_out`] to the brokers. All else is a function of what was observed and answered.
 
 pub mod acceptance;
+pub mod addresses;
 pub mod answers;
 pub mod apply;
 pub mod build;
@@ -12,6 +13,7 @@ pub mod certificates;
 pub mod controller;
 pub mod identity;
 pub mod leave;
+pub mod machines;
 pub mod names;
 pub mod observe;
 pub mod overrides;

@@ -186,11 +186,16 @@ pub fn kafka_listener(name: &str) -> String {
     name.to_ascii_uppercase()
 }
 
-/// Variable of the pod: what clients are told, with the address of the machine.
+/// Variable of the pod: what clients are told when it starts.
 pub const ADVERTISED_LISTENERS: &str = "KAFKA_ADVERTISED_LISTENERS";
+/// Name of that variable's value in the node's ConfigMap: addresses change, and the pod's template does not.
+pub const ADDRESSES: &str = "advertised.listeners";
 
 /// Variable of the pod: the address of its machine.
 pub const HOST_IP: &str = "HOST_IP";
+
+/// Variable of the pod: its own address.
+pub const POD_IP: &str = "OTTLA_POD_IP";
 
 /// Variable of the pod: the rack, from the pod's own label.
 pub const RACK: &str = "KAFKA_BROKER_RACK";

@@ -1,6 +1,6 @@
 //! Reading what is there: the children of one cluster, by label, and what its claims need to be judged.
 
-use super::names;
+use super::{machines::Machines, names};
 use crate::crd::KafkaCluster;
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -35,6 +35,8 @@ pub struct Observed {
     pub pods: Vec<Pod>,
     /// The storage classes, where a claim is not bound yet and the operator may read them; else not asked for.
     pub storage_classes: Option<StorageClasses>,
+    /// Addresses of the machines, where the operator may read them.
+    pub machines: Option<Machines>,
     /// When it was looked at.
     pub at: Timestamp,
 }
@@ -52,7 +54,11 @@ pub struct StorageClasses {
 ///
 /// # Errors
 /// The first request that fails.
-pub async fn observe(client: &Client, cluster: &KafkaCluster) -> Result<Observed, kube::Error> {
+pub async fn observe(
+    client: &Client,
+    cluster: &KafkaCluster,
+    machines: Option<Machines>,
+) -> Result<Observed, kube::Error> {
     let namespace = cluster.metadata.namespace.as_deref().unwrap_or_default();
     let name = cluster.metadata.name.as_deref().unwrap_or_default();
     let (claims, services, config_maps, stateful_sets, budgets, policies, pods) = futures::try_join!(
@@ -84,6 +90,7 @@ pub async fn observe(client: &Client, cluster: &KafkaCluster) -> Result<Observed
         policies,
         pods,
         storage_classes,
+        machines,
         at,
     })
 }

@@ -55,7 +55,8 @@ fn number(labels: &std::collections::BTreeMap<String, String>) -> Option<i32> {
     labels.get(names::NODE)?.parse().ok()
 }
 
-fn has_port(pod: &Pod) -> bool {
+/// Whether a pod has the port that a node is asked on: those that an earlier release of the operator has started have none.
+pub(super) fn has_port(pod: &Pod) -> bool {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
     ports.any(|port| port.name.as_deref() == Some(names::ADMIN))

@@ -1,6 +1,6 @@
 //! `pods` of the spec and of the pools, resolved into Kubernetes' own types; and the objects that pods refer to by name.
 
-use super::{build::address::POD_IP, names, overrides::strict, validate::Invalid};
+use super::{names, overrides::strict, validate::Invalid};
 use crate::crd::{
     KafkaCluster, OPERATOR_OWNED_KEYS,
     cluster::NodePool,
@@ -177,7 +177,7 @@ fn variable(field: &str, given: &Variable) -> Result<EnvVar, Invalid> {
 pub fn is_free(field: &str, variable: &str) -> Result<(), Invalid> {
     let Some(rest) = variable.strip_prefix("KAFKA_") else {
         return match variable {
-            names::HOST_IP | POD_IP => Err(refuse(field.to_owned(), "is set by the operator")),
+            names::HOST_IP | names::POD_IP => Err(refuse(field.to_owned(), "is set by the operator")),
             _ => Ok(()),
         };
     };
@@ -264,7 +264,10 @@ pub fn references(template: &PodTemplateSpec) -> BTreeSet<Reference> {
         add(Kind::PersistentVolumeClaim, claim.map(|c| &c.claim_name), None);
     }
     let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-    for source in containers.flat_map(|c| c.env.iter().flatten()).filter_map(|v| v.value_from.as_ref()) {
+    // Its value is in the node's own ConfigMap, which is made with it.
+    let variables =
+        containers.flat_map(|c| c.env.iter().flatten()).filter(|v| v.name != names::ADVERTISED_LISTENERS);
+    for source in variables.filter_map(|v| v.value_from.as_ref()) {
         let (config_map, secret) = (source.config_map_key_ref.as_ref(), source.secret_key_ref.as_ref());
         add(Kind::ConfigMap, config_map.map(|c| &c.name), config_map.and_then(|c| c.optional));
         add(Kind::Secret, secret.map(|s| &s.name), secret.and_then(|s| s.optional));

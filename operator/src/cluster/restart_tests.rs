@@ -279,3 +279,18 @@ fn another_release_alone_restarts_nothing() {
     world.observed.stateful_sets[1].annotations_mut().insert(names::REQUEST.into(), "another".into());
     assert_eq!(ids(&world.plan()), [1]);
 }
+
+#[test]
+fn an_address_that_changes_is_no_change_of_a_node() {
+    for (field, value) in [
+        ("advertised", json!([{"node": 1, "host": "kafka-1.example", "port": 443}])),
+        ("nodePort", json!(32_000)),
+        ("preferredAddressTypes", json!(["ExternalIP"])),
+        ("metadata", json!({"annotations": {"a": "b"}})),
+    ] {
+        let world = world(three, |s| s["listeners"][1][field] = value.clone());
+        let plan = plan(&world.cluster, &world.workload, &world.observed, &world.answers);
+        assert_eq!((plan.restart, plan.is_asked), (None, false), "{field}");
+        assert!(plan.pending.is_empty() && plan.write.len() == 3, "{field}");
+    }
+}

@@ -259,8 +259,28 @@ fn listener(
     observed: &Observed,
     addresses: &Addresses,
 ) -> ListenerStatus {
-    let bootstrap_servers = addresses.bootstrap(cluster, listener, observed);
-    ListenerStatus { name: listener.name.clone(), type_: listener.type_, bootstrap_servers }
+    ListenerStatus {
+        name: listener.name.clone(),
+        type_: listener.type_,
+        bootstrap_servers: addresses.bootstrap(cluster, listener, observed),
+        pending: addresses.pending(cluster, listener),
+    }
+}
+
+/// What keeps clients from reaching all brokers on all listeners: reason and message; none where nothing does.
+pub fn unreachable(status: &KafkaClusterStatus, done: &Done) -> Option<(&'static str, String)> {
+    let pending: Vec<_> = status
+        .listeners
+        .iter()
+        .filter(|l| !l.pending.is_empty())
+        .map(|l| format!("listener {}: {}", l.name, l.pending.join(", ")))
+        .collect();
+    if !pending.is_empty() {
+        return Some(("AddressPending", pending.join("; ")));
+    }
+    let untold = |(id, why): (&NodeId, &String)| format!("node {id} cannot be told its addresses: {why}");
+    let untold: Vec<_> = done.told.unreached.iter().map(untold).collect();
+    (!untold.is_empty()).then(|| ("BrokerUnreached", untold.join("; ")))
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ fn done(cluster: &ValidatedCluster, observed: &Observed) -> Done {
     let workload = workload(cluster, observed, &ports());
     Done {
         addresses: ports(),
+        told: Default::default(),
         restart: restart::plan(cluster, &workload, observed, &Default::default()),
         leaving: Vec::new(),
         leave: leave::Plan::default(),
@@ -241,4 +242,24 @@ fn long_last_words_are_cut_at_their_beginning() {
     let text = format!("{}the end", "é".repeat(2000));
     let cut = last_lines(&text);
     assert!(cut.len() <= 1000 && cut.ends_with("the end"));
+}
+
+#[test]
+fn a_listener_that_waits_for_an_address_keeps_nothing_else_from_being_ready() {
+    let balanced = |s: &mut Value| s["listeners"][1]["type"] = json!("loadbalancer");
+    let cluster = validated(&cluster(balanced), &Observed::default()).unwrap();
+    let observed = observed(&cluster, "Bound", Some(ready()), true);
+    let mut done = done(&cluster, &observed);
+    let (mut status, outcome) = fold(&cluster, &observed, &done);
+    assert_eq!(outcome.state, State::Ready);
+    assert_eq!((&status.listeners[1].bootstrap_servers, status.listeners[1].pending.len()), (&None, 2));
+    let (reason, message) = unreachable(&status, &done).unwrap();
+    assert_eq!(reason, "AddressPending");
+    assert!(message.starts_with("listener external: Service demo-external-bootstrap: no load"), "{message}");
+
+    status.listeners[1].pending.clear();
+    assert_eq!(unreachable(&status, &done), None);
+    done.told.unreached.insert(NodeId(0), "no route".to_owned());
+    let (reason, message) = unreachable(&status, &done).unwrap();
+    assert_eq!((reason, &*message), ("BrokerUnreached", "node 0 cannot be told its addresses: no route"));
 }

@@ -213,8 +213,12 @@ fn listeners(listeners: &[Listener]) -> Result<(), Invalid> {
             .advertised
             .iter()
             .filter_map(|a| a.node_port.map(|p| (format!("advertised[{}].", a.node), p)));
+        let field = format!("spec.listeners[{}]", listener.name);
         for map in [&listener.metadata.labels, &listener.metadata.annotations] {
-            pods::keys(&format!("spec.listeners[{}].metadata", listener.name), map)?;
+            pods::keys(&format!("{field}.metadata"), map)?;
+        }
+        for given in &listener.advertised {
+            pods::keys(&format!("{field}.advertised[{}].annotations", given.node), &given.annotations)?;
         }
         let own = listener.node_port.map(|p| (String::new(), p));
         for (part, port) in own.into_iter().chain(nodes) {
@@ -331,9 +335,14 @@ fn request(cluster: &KafkaCluster, pool: &NodePool) -> String {
     digest(&serde_json::Value::Array(asked))
 }
 
-/// Without what concerns its Services and policies alone.
+/// Without what concerns its Services and policies alone. What brokers are told while they run is not all left out: the digest is that of the
+/// releases that restarted them for it, and a digest that differs restarts nobody whose pod is rendered as before.
 fn told_to_pods(listener: &Listener) -> Listener {
-    Listener { metadata: Metadata::default(), allow_from: Vec::new(), ..listener.clone() }
+    let mut told = listener.clone();
+    told.advertised.iter_mut().for_each(|a| a.annotations.clear());
+    told.advertised.retain(|a| a.host.is_some() || a.port.is_some() || a.node_port.is_some());
+    let (metadata, allow_from, preferred_address_types) = Default::default();
+    Listener { metadata, allow_from, preferred_address_types, ..told }
 }
 
 /// FNV-1a over the canonical JSON (keys in order), in hexadecimal: stable over releases, not meant against forgery.

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A Kafka cluster of Ottla brokers.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -231,6 +232,10 @@ pub struct Volume {
         .message("spec.listeners[].name: controller, replication, http and admin are the operator's own"),
     validation = Rule::new("!(self.port in [9090, 9091, 9404, 9405])")
         .message("spec.listeners[].port: 9090, 9091, 9404 and 9405 are taken by controller, replication, HTTP and admin"),
+    validation = Rule::new("self.type == 'nodeport' || !has(self.preferredAddressTypes)")
+        .message("spec.listeners[].preferredAddressTypes belongs to type nodeport"),
+    validation = Rule::new("self.type in ['cluster-ip', 'nodeport', 'loadbalancer'] || !has(self.advertised) || self.advertised.all(a, !has(a.annotations))")
+        .message("spec.listeners[].advertised[].annotations belong to types with a Service for each node: cluster-ip, nodeport and loadbalancer"),
     validation = Rule::new("!has(self.nodePort) || !has(self.advertised) || self.advertised.all(a, !has(a.nodePort) || a.nodePort != self.nodePort)")
         .message("spec.listeners[].nodePort: the bootstrap Service and a node cannot share a node port"),
 )]
@@ -243,8 +248,7 @@ pub struct Listener {
     #[schemars(range(min = 1024, max = 65535))]
     pub port: i32,
 
-    /// How clients reach it. With `nodeport`, a node tells clients its machine's address, IPv4 or IPv6 (of the two, that of the Kubernetes
-    /// cluster's first family), unless `advertised` names a host.
+    /// How clients reach it.
     #[serde(rename = "type")]
     pub type_: ListenerType,
 
@@ -257,7 +261,15 @@ pub struct Listener {
     #[schemars(range(min = 1, max = 65535))]
     pub node_port: Option<i32>,
 
-    /// What single nodes tell clients in place of the address that the operator works out.
+    /// Which of its machine's addresses a node tells clients with `nodeport`: that of the first of these types that the machine has. Without it, or
+    /// where it has none of them, its internal IP (of IPv4 and IPv6, that of the Kubernetes cluster's first family). A change restarts nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 5))]
+    #[x_kube(merge_strategy = ListMerge::Atomic, validation = Rule::new("self.all(t, self.exists_one(o, o == t))").message("spec.listeners[].preferredAddressTypes: a type is there twice"))]
+    pub preferred_address_types: Vec<AddressType>,
+
+    /// What single nodes tell clients in place of the address that the operator works out, and what their Services carry. A change restarts
+    /// nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["node".into()]))]
@@ -283,6 +295,9 @@ pub enum ListenerType {
     ClusterIp,
     /// From outside, over a port of the Kubernetes nodes.
     Nodeport,
+    /// From outside, over a load balancer for each broker and one to find them all.
+    #[serde(rename = "loadbalancer")]
+    Loadbalancer,
     /// Where pods' addresses are reached directly.
     PodIp,
 }
@@ -294,7 +309,45 @@ impl ListenerType {
             Self::Internal => "internal",
             Self::ClusterIp => "cluster-ip",
             Self::Nodeport => "nodeport",
+            Self::Loadbalancer => "loadbalancer",
             Self::PodIp => "pod-ip",
+        }
+    }
+
+    /// Each broker has a Service for it.
+    pub fn has_node_services(self) -> bool {
+        matches!(self, Self::ClusterIp | Self::Nodeport | Self::Loadbalancer)
+    }
+}
+
+/// Kinds of addresses that Kubernetes knows of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AddressType {
+    /// Reached from outside.
+    #[serde(rename = "ExternalIP")]
+    ExternalIp,
+    /// Reached by the other machines.
+    #[serde(rename = "InternalIP")]
+    InternalIp,
+    /// What the machine calls itself.
+    Hostname,
+    /// A name of the external address.
+    #[serde(rename = "ExternalDNS")]
+    ExternalDns,
+    /// A name of the internal address.
+    #[serde(rename = "InternalDNS")]
+    InternalDns,
+}
+
+impl AddressType {
+    /// As Kubernetes writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ExternalIp => "ExternalIP",
+            Self::InternalIp => "InternalIP",
+            Self::Hostname => "Hostname",
+            Self::ExternalDns => "ExternalDNS",
+            Self::InternalDns => "InternalDNS",
         }
     }
 }
@@ -317,12 +370,12 @@ impl Protocol {
     }
 }
 
-/// What one node tells clients on a listener.
+/// What one node tells clients on a listener, and what its Service carries.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.host) || has(self.port) || has(self.nodePort)")
-        .message("spec.listeners[].advertised[]: set at least one of host, port, nodePort"),
+    validation = Rule::new("has(self.host) || has(self.port) || has(self.nodePort) || has(self.annotations)")
+        .message("spec.listeners[].advertised[]: set at least one of host, port, nodePort, annotations"),
 )]
 pub struct Advertised {
     /// The node's id.
@@ -346,6 +399,11 @@ pub struct Advertised {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub node_port: Option<i32>,
+
+    /// Annotations of this node's Service, over the listener's: for what makes names in DNS or load balancers of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::pods::annotations_schema")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// What the operator found and did.
@@ -356,7 +414,7 @@ pub struct KafkaClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// `Ready`, `Progressing`, `Degraded`.
+    /// `Ready`, `Progressing`, `Degraded`; `ListenersReady`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -422,4 +480,7 @@ pub struct ListenerStatus {
     /// For `bootstrap.servers`; absent while the address is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bootstrap_servers: Option<String>,
+    /// What is waited for before clients can reach all brokers on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Conditions: `Ready`, `Progressing`, `Degraded`, a list map by type. A transition time changes with the status
+//! Conditions: `Ready`, `Progressing`, `Degraded`, and of clusters `ListenersReady`, a list map by type. A transition time changes with the status
 //! alone, so that writing the same outcome twice is no change.
 
 use jiff::Timestamp;
@@ -13,6 +13,8 @@ pub enum ConditionType {
     Progressing,
     /// Something stands in the way that waiting alone does not mend.
     Degraded,
+    /// Clients can reach all brokers on all listeners, as far as addresses go.
+    ListenersReady,
 }
 
 impl ConditionType {
@@ -21,6 +23,7 @@ impl ConditionType {
             Self::Ready => "Ready",
             Self::Progressing => "Progressing",
             Self::Degraded => "Degraded",
+            Self::ListenersReady => "ListenersReady",
         }
     }
 }
@@ -82,19 +85,9 @@ impl Outcome {
             State::ReadyDegraded => (true, false, true),
             State::Degraded => (false, false, true),
         };
-        let condition = |type_: ConditionType, holds: bool, tells: bool| {
-            let status = if holds { "True" } else { "False" };
-            let before = previous.iter().find(|c| c.type_ == type_.as_str() && c.status == status);
-            let (reason, message) =
-                if tells { (self.reason, self.message.clone()) } else { ("AsExpected", String::new()) };
-            Condition {
-                type_: type_.as_str().to_owned(),
-                status: status.to_owned(),
-                reason: reason.to_owned(),
-                message,
-                observed_generation: generation,
-                last_transition_time: before.map_or(Time(now), |c| c.last_transition_time.clone()),
-            }
+        let condition = |type_, holds, tells| {
+            let why = if tells { (self.reason, self.message.clone()) } else { AS_EXPECTED };
+            condition(type_, holds, why, previous, generation, now)
         };
         // `Ready` always tells why; the others only where they hold.
         vec![
@@ -103,6 +96,45 @@ impl Outcome {
             condition(ConditionType::Degraded, degraded, degraded),
         ]
     }
+}
+
+const AS_EXPECTED: (&str, String) = ("AsExpected", String::new());
+
+fn condition(
+    type_: ConditionType,
+    holds: bool,
+    (reason, message): (&str, String),
+    previous: &[Condition],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Condition {
+    let status = if holds { "True" } else { "False" };
+    let before = previous.iter().find(|c| c.type_ == type_.as_str() && c.status == status);
+    Condition {
+        type_: type_.as_str().to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        observed_generation: generation,
+        last_transition_time: before.map_or(Time(now), |c| c.last_transition_time.clone()),
+    }
+}
+
+/// `ListenersReady`: whether nothing is `unreachable`, for a reason with a message.
+pub fn listeners_ready(
+    unreachable: Option<(&'static str, String)>,
+    previous: &[Condition],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Condition {
+    let holds = unreachable.is_none();
+    let why = unreachable.unwrap_or(AS_EXPECTED);
+    condition(ConditionType::ListenersReady, holds, why, previous, generation, now)
+}
+
+/// The last word on the listeners, where there was one.
+pub fn last_listeners_ready(previous: &[Condition]) -> Option<Condition> {
+    previous.iter().find(|c| c.type_ == ConditionType::ListenersReady.as_str()).cloned()
 }
 
 /// Whether `conditions` has `Ready` = `True`.
@@ -142,5 +174,21 @@ mod tests {
             Outcome::degraded("InvalidSpec", "spec.config[a]", true).conditions(&[], None, at(1));
         let status: Vec<_> = conditions.iter().map(|c| c.status.as_str()).collect();
         assert_eq!(status, ["True", "False", "True"]);
+    }
+
+    #[test]
+    fn the_listeners_have_a_condition_of_their_own() {
+        let pending = |message: &str| Some(("AddressPending", message.to_owned()));
+        let first = listeners_ready(pending("Service a"), &[], Some(1), at(1));
+        let second = listeners_ready(pending("Service b"), std::slice::from_ref(&first), Some(1), at(2));
+        assert_eq!((&*second.status, &*second.message), ("False", "Service b"));
+        assert_eq!(second.last_transition_time, first.last_transition_time);
+        let known = listeners_ready(None, &[second], Some(1), at(3));
+        assert_eq!(
+            (&*known.status, &*known.reason, known.last_transition_time.0),
+            ("True", "AsExpected", at(3))
+        );
+        assert_eq!(last_listeners_ready(std::slice::from_ref(&known)), Some(known));
+        assert_eq!(last_listeners_ready(&[]), None);
     }
 }

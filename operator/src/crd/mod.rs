@@ -101,6 +101,7 @@ pub const OPERATOR_OWNED_KEYS: &[(&str, &str)] = &[
     ("log.dir", "set spec.nodePools[].storage.volumes"),
     ("log.dirs", "set spec.nodePools[].storage.volumes"),
     ("metadata.log.dir", "set spec.nodePools[].storage.volumes"),
+    ("config.providers", "the pods' variables are its only provider"),
     ("ottla.http.listener", "health and metrics answer on port 9404"),
     ("ottla.admin.listener", "the operator asks the nodes on port 9405"),
     ("ottla.admin.tls.ca.path", "the operator makes the certificates"),

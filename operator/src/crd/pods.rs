@@ -405,7 +405,7 @@ pub(super) fn labels_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-fn annotations_schema(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn annotations_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": 32,

@@ -1,12 +1,17 @@
-//! A node's `server.properties`. What others are told (`advertised.listeners`) is not in it: that comes from the pod's environment, where the
-//! address of the machine is known; so does `broker.rack`.
+//! A node's `server.properties`. What others are told (`advertised.listeners`) is not in it: that lies beside it, as it changes while the node runs,
+//! and comes from the pod's environment; so does `broker.rack`.
 
-use super::names;
+use super::{
+    address::{Addresses, When},
+    names,
+};
 use crate::cluster::validate::{Node, ValidatedCluster};
+use k8s_openapi::api::core::v1::Pod;
 
 /// The listener of the controllers.
 pub const CONTROLLER: &str = "CONTROLLER";
-const REPLICATION: &str = "REPLICATION";
+/// The listener of the brokers among themselves.
+pub const REPLICATION: &str = "REPLICATION";
 /// Replicas of a partition, unless there are fewer brokers.
 const REPLICAS: usize = 3;
 
@@ -26,6 +31,12 @@ pub fn build(cluster: &ValidatedCluster, node: &Node) -> String {
         ),
         ("log.dirs", join(node.volumes.iter().map(|v| names::log_directory(v.id)))),
         ("metadata.log.dir", node.volumes.first().map(|v| names::log_directory(v.id)).unwrap_or_default()),
+        // For variables of the pod in `advertised.listeners`.
+        ("config.providers", "env".to_owned()),
+        (
+            "config.providers.env.class",
+            "org.apache.kafka.common.config.provider.EnvVarConfigProvider".to_owned(),
+        ),
         ("ottla.admin.listener", format!(":{}", names::ADMIN_PORT)),
         ("ottla.admin.tls.certificate.path", admin(names::CERTIFICATE_FILE)),
         ("ottla.admin.tls.key.path", admin(names::KEY_FILE)),
@@ -70,10 +81,16 @@ fn protocols<'a>(cluster: &'a ValidatedCluster, node: &'a Node) -> impl Iterator
     bound.into_iter().chain(peers).map(|(name, protocol)| format!("{name}:{protocol}"))
 }
 
-/// What the node tells others, as `advertised.listeners`. A listener whose address is not known yet is left out: bound, but not registered.
-pub fn advertised_listeners(cluster: &ValidatedCluster, node: &Node, addresses: &super::Addresses) -> String {
+/// What the node tells others when it starts, as `advertised.listeners`; `pod` is the one that there is. A listener whose address is not known yet is
+/// left out: bound, but not registered.
+pub fn advertised_listeners(
+    cluster: &ValidatedCluster,
+    node: &Node,
+    addresses: &Addresses,
+    pod: Option<&Pod>,
+) -> String {
     let asked = cluster.listeners.iter().filter(|_| node.is_broker()).filter_map(|listener| {
-        let address = addresses.told(cluster, listener, node.id, &node.name)?;
+        let address = addresses.told(cluster, listener, node, When::Start(pod))?;
         Some(format!("{}://{address}", names::kafka_listener(&listener.name)))
     });
     let replication = || names::replication_address(&node.name, &cluster.namespace);

@@ -1,5 +1,5 @@
-//! Services: one of its own for every node, one bootstrap Service per listener, and for a `nodeport` or `cluster-ip` listener one per broker
-//! as well.
+//! Services: one of its own for every node, one bootstrap Service per listener, and for a `nodeport`, `loadbalancer` or `cluster-ip` listener one
+//! per broker as well.
 //!
 //! All publish addresses that are not ready: a broker that starts must be found by its peers, and a Service's address does not change
 //! while a pod's name in DNS is cached.
@@ -7,7 +7,7 @@
 use super::names;
 use crate::{
     cluster::validate::{Node, ValidatedCluster},
-    crd::cluster::{Listener, ListenerType},
+    crd::cluster::{Advertised, Listener, ListenerType},
 };
 use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},
@@ -20,7 +20,7 @@ pub fn build(cluster: &ValidatedCluster) -> Vec<Service> {
     let nodes = cluster.nodes.iter().map(|node| node_service(cluster, node));
     let bootstraps = cluster.listeners.iter().map(|listener| bootstrap(cluster, listener));
     let replication = replication(cluster);
-    let has_own = |l: &&Listener| matches!(l.type_, ListenerType::ClusterIp | ListenerType::Nodeport);
+    let has_own = |l: &&Listener| l.type_.has_node_services();
     let own = cluster.listeners.iter().filter(has_own);
     let own =
         own.flat_map(|listener| cluster.brokers().map(move |node| node_listener(cluster, node, listener)));
@@ -58,7 +58,7 @@ fn broker_selector(cluster: &ValidatedCluster) -> BTreeMap<String, String> {
 
 fn bootstrap(cluster: &ValidatedCluster, listener: &Listener) -> Service {
     let name = names::bootstrap(&cluster.name, &listener.name);
-    let metadata = told(metadata(cluster, name, names::labels(&cluster.name)), listener);
+    let metadata = told(metadata(cluster, name, names::labels(&cluster.name)), listener, None);
     let ports = vec![port(&listener.name, listener.port, listener.node_port)];
     service(metadata, broker_selector(cluster), service_type(listener), ports)
 }
@@ -66,9 +66,9 @@ fn bootstrap(cluster: &ValidatedCluster, listener: &Listener) -> Service {
 fn node_listener(cluster: &ValidatedCluster, node: &Node, listener: &Listener) -> Service {
     let labels = names::node_labels(&cluster.name, &node.pool, node.id);
     let name = names::node_listener(&node.name, &listener.name);
-    let metadata = told(metadata(cluster, name, labels), listener);
-    let wanted = ValidatedCluster::advertised(listener, node.id).and_then(|a| a.node_port);
-    let ports = vec![port(&listener.name, listener.port, wanted)];
+    let own = ValidatedCluster::advertised(listener, node.id);
+    let metadata = told(metadata(cluster, name, labels), listener, own);
+    let ports = vec![port(&listener.name, listener.port, own.and_then(|a| a.node_port))];
     service(metadata, node_selector(cluster, node), service_type(listener), ports)
 }
 
@@ -76,6 +76,7 @@ fn service_type(listener: &Listener) -> &'static str {
     match listener.type_ {
         ListenerType::Internal | ListenerType::ClusterIp | ListenerType::PodIp => "ClusterIP",
         ListenerType::Nodeport => "NodePort",
+        ListenerType::Loadbalancer => "LoadBalancer",
     }
 }
 
@@ -96,11 +97,12 @@ fn metadata(cluster: &ValidatedCluster, name: String, labels: BTreeMap<String, S
     }
 }
 
-/// With the listener's own labels and annotations.
-fn told(mut metadata: ObjectMeta, listener: &Listener) -> ObjectMeta {
-    let given = &listener.metadata;
-    metadata.labels.get_or_insert_default().extend(given.labels.clone());
-    metadata.annotations = Some(given.annotations.clone()).filter(|a| !a.is_empty());
+/// With the listener's labels and annotations, and the node's over these.
+fn told(mut metadata: ObjectMeta, listener: &Listener, node: Option<&Advertised>) -> ObjectMeta {
+    let mut annotations = listener.metadata.annotations.clone();
+    annotations.extend(node.map(|given| given.annotations.clone()).unwrap_or_default());
+    metadata.labels.get_or_insert_default().extend(listener.metadata.labels.clone());
+    metadata.annotations = Some(annotations).filter(|a| !a.is_empty());
     metadata
 }
 

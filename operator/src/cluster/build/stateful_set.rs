@@ -1,9 +1,6 @@
 //! One StatefulSet per node, with one replica and `OnDelete`: a pod takes a new template when the operator says so, and that node alone.
 
-use super::{
-    address::{Addresses, POD_IP},
-    names, properties,
-};
+use super::names;
 use crate::{
     cluster::validate::{Node, ValidatedCluster, digest},
     crd::cluster::ListenerType,
@@ -13,11 +10,11 @@ use k8s_openapi::{
     api::{
         apps::v1::{StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy},
         core::v1::{
-            Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-            HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaimVolumeSource, PodAffinityTerm,
-            PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
-            SeccompProfile, SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume,
-            VolumeMount, WeightedPodAffinityTerm,
+            Affinity, Capabilities, ConfigMapKeySelector, ConfigMapVolumeSource, Container, ContainerPort,
+            EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaimVolumeSource,
+            PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+            ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext,
+            TopologySpreadConstraint, Volume, VolumeMount, WeightedPodAffinityTerm,
         },
     },
     apimachinery::pkg::{
@@ -31,13 +28,8 @@ use std::collections::BTreeMap;
 const TERMINATION_GRACE_SECONDS: i64 = 120;
 
 /// The set of one node.
-pub fn build(
-    cluster: &ValidatedCluster,
-    node: &Node,
-    properties: &str,
-    addresses: &Addresses,
-) -> StatefulSet {
-    let mut template = template(cluster, node, addresses);
+pub fn build(cluster: &ValidatedCluster, node: &Node, properties: &str) -> StatefulSet {
+    let mut template = template(cluster, node);
     super::pod_details::apply(&mut template, cluster, node);
     if let Some(overrides) = node.overrides.clone() {
         replace_spread(&mut template, &overrides);
@@ -92,7 +84,7 @@ fn selector(cluster: &ValidatedCluster, node: &Node) -> BTreeMap<String, String>
     ])
 }
 
-fn template(cluster: &ValidatedCluster, node: &Node, addresses: &Addresses) -> PodTemplateSpec {
+fn template(cluster: &ValidatedCluster, node: &Node) -> PodTemplateSpec {
     let mut labels = names::node_labels(&cluster.name, &node.pool, node.id);
     if node.is_broker() {
         labels.insert(names::BROKER.to_owned(), "true".to_owned());
@@ -104,7 +96,7 @@ fn template(cluster: &ValidatedCluster, node: &Node, addresses: &Addresses) -> P
         metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
         spec: Some(PodSpec {
             init_containers: format_container(cluster, node).map(|c| vec![c]),
-            containers: vec![broker_container(cluster, node, addresses)],
+            containers: vec![broker_container(cluster, node)],
             volumes: Some(volumes(node)),
             security_context: Some(pod_security()),
             termination_grace_period_seconds: Some(TERMINATION_GRACE_SECONDS),
@@ -196,12 +188,12 @@ fn format_container(cluster: &ValidatedCluster, node: &Node) -> Option<Container
     })
 }
 
-fn broker_container(cluster: &ValidatedCluster, node: &Node, addresses: &Addresses) -> Container {
+fn broker_container(cluster: &ValidatedCluster, node: &Node) -> Container {
     Container {
         name: names::BROKER_CONTAINER.to_owned(),
         image: Some(cluster.image.clone()),
         args: Some(vec![config_path()]),
-        env: Some(environment(cluster, node, addresses)),
+        env: Some(environment(cluster, node)),
         ports: Some(container_ports(cluster, node)),
         liveness_probe: Some(probe("/livez", 10, 6)),
         readiness_probe: Some(probe("/readyz", 2, 3)),
@@ -218,7 +210,7 @@ fn config_path() -> String {
     format!("{}/{}", names::CONFIG_DIRECTORY, names::CONFIG_FILE)
 }
 
-fn environment(cluster: &ValidatedCluster, node: &Node, addresses: &Addresses) -> Vec<EnvVar> {
+fn environment(cluster: &ValidatedCluster, node: &Node) -> Vec<EnvVar> {
     let field = |name: &str, path: String| EnvVar {
         name: name.to_owned(),
         value_from: Some(EnvVarSource {
@@ -229,16 +221,17 @@ fn environment(cluster: &ValidatedCluster, node: &Node, addresses: &Addresses) -
     };
     let host_ip = field(names::HOST_IP, "status.hostIP".to_owned());
     let tells_pods = node.is_broker() && cluster.listeners.iter().any(|l| l.type_ == ListenerType::PodIp);
-    let pod_ip = tells_pods.then(|| field(POD_IP, "status.podIP".to_owned()));
+    let pod_ip = tells_pods.then(|| field(names::POD_IP, "status.podIP".to_owned()));
+    let source =
+        ConfigMapKeySelector { name: node.name.clone(), key: names::ADDRESSES.to_owned(), optional: None };
     let advertised = EnvVar {
         name: names::ADVERTISED_LISTENERS.to_owned(),
-        value: Some(properties::advertised_listeners(cluster, node, addresses)),
+        value_from: Some(EnvVarSource { config_map_key_ref: Some(source), ..EnvVarSource::default() }),
         ..EnvVar::default()
     };
     // Kubernetes copies the label from the machine to the pod when it assigns one to the other: nobody needs a right to read machines.
     let rack = cluster.rack.filter(|_| node.is_broker());
     let rack = rack.map(|label| field(names::RACK, format!("metadata.labels['{}']", label.as_str())));
-    // Before what is made of them.
     [host_ip].into_iter().chain(pod_ip).chain([advertised]).chain(rack).collect()
 }
 

@@ -41,9 +41,9 @@ fn broker(workload: &Workload) -> k8s_openapi::api::core::v1::Container {
         .clone()
 }
 
-fn advertised(workload: &Workload) -> String {
-    let env = broker(workload).env.unwrap();
-    env.into_iter().find(|e| e.name == "KAFKA_ADVERTISED_LISTENERS").and_then(|e| e.value).unwrap()
+/// What the first node tells when it starts.
+fn advertised(workload: &Workload) -> &str {
+    &workload.nodes[0].config_map.data.as_ref().unwrap()[names::ADDRESSES]
 }
 
 #[test]
@@ -181,7 +181,99 @@ fn clients_are_told_the_override_or_the_mapped_port() {
     });
     assert!(advertised(&workload).contains("EXTERNAL://kafka.example:443"));
     let (_, workload) = built(|s| s["listeners"][1]["advertised"] = json!([{"node": 5, "host": "other"}]));
-    assert!(advertised(&workload).contains("EXTERNAL://[$(HOST_IP)]:31001"));
+    assert!(advertised(&workload).contains("EXTERNAL://[${env:HOST_IP}]:31001"));
+}
+
+/// Node 0 of a cluster whose nodes prefer external addresses: what it tells when it starts, with this pod and this ConfigMap there.
+fn told_with(node: Option<&str>, before: Option<&str>) -> String {
+    let asked = cluster(|s| s["listeners"][1]["preferredAddressTypes"] = json!(["ExternalIP"]));
+    let cluster = validated(&asked, &Observed::default()).unwrap();
+    let pod = json!({"metadata": {"name": "demo-main-0-0"}, "spec": {"containers": [], "nodeName": node}});
+    let map =
+        json!({"metadata": {"name": "demo-main-0"}, "data": {names::ADDRESSES: before.unwrap_or_default()}});
+    let observed = Observed {
+        pods: vec![serde_json::from_value(pod).unwrap()],
+        config_maps: before.map(|_| serde_json::from_value(map).unwrap()).into_iter().collect(),
+        ..Observed::default()
+    };
+    let machines = crate::cluster::machines::Machines::from([("m0", &[("ExternalIP", "203.0.113.2")][..])]);
+    let mut services = foundation(&cluster).services;
+    for service in &mut services {
+        service.spec.as_mut().unwrap().ports.as_mut().unwrap()[0].node_port = Some(31_001);
+    }
+    let addresses = Addresses::of(&services, Some(machines));
+    advertised(&workload(&cluster, &observed, &addresses)).to_owned()
+}
+
+#[test]
+fn a_pod_is_started_with_the_address_of_its_likely_machine() {
+    assert!(told_with(Some("m0"), None).contains("EXTERNAL://203.0.113.2:31001"));
+    assert!(told_with(None, None).contains("EXTERNAL://[${env:HOST_IP}]:31001"));
+    assert_eq!(told_with(None, Some("EXTERNAL://198.51.100.9:31001")), "EXTERNAL://198.51.100.9:31001");
+    assert!(told_with(Some("m0"), Some("EXTERNAL://198.51.100.9:31001")).contains("203.0.113.2"));
+}
+
+#[test]
+fn a_change_of_address_changes_no_pod() {
+    let sets = |change: &dyn Fn(&mut serde_json::Value), addresses: Addresses| {
+        let cluster = validated(&cluster(change), &Observed::default()).unwrap();
+        let workload = workload(&cluster, &Observed::default(), &addresses);
+        let template = |set: &StatefulSet| set.spec.as_ref().unwrap().template.clone();
+        (advertised(&workload).to_owned(), stateful_sets(&workload).iter().map(template).collect::<Vec<_>>())
+    };
+    let (told, before) = sets(&|_| {}, ports());
+    let moved = Addresses::node_ports([("demo-main-0-external", 32_001)]);
+    let overridden = json!([{"node": 0, "host": "a", "annotations": {"dns": "a"}}]);
+    for (now, after) in [
+        sets(&|_| {}, moved),
+        sets(&|_| {}, Addresses::default()),
+        sets(&|s| s["listeners"][1]["advertised"] = overridden.clone(), ports()),
+    ] {
+        assert_ne!(told, now);
+        assert_eq!(before, after);
+    }
+}
+
+#[test]
+fn a_node_that_is_not_released_keeps_its_configuration_and_gets_its_addresses() {
+    let (_, before) = built(|_| {});
+    let observed = Observed { config_maps: config_maps(&before), ..Observed::default() };
+    let after =
+        validated(&cluster(|s| s["config"]["num.partitions"] = json!(3)), &Observed::default()).unwrap();
+    let moved = Addresses::node_ports([("demo-main-0-external", 32_001)]);
+    let workload = workload(&after, &observed, &moved);
+    let data = |released: &[NodeId], observed: &Observed| {
+        let maps = workload.config_maps(&released.iter().copied().collect(), observed);
+        maps.into_iter().next().map(|m| m.data.unwrap())
+    };
+    let held = data(&[], &observed).unwrap();
+    assert_eq!(
+        held[names::CONFIG_FILE],
+        before.nodes[0].config_map.data.as_ref().unwrap()[names::CONFIG_FILE]
+    );
+    assert!(held[names::ADDRESSES].contains(":32001"));
+    let released = data(&[NodeId(0)], &observed).unwrap();
+    assert!(released[names::CONFIG_FILE].contains("num.partitions=3"));
+    assert_eq!(released[names::ADDRESSES], held[names::ADDRESSES]);
+    assert_eq!(data(&[], &Observed::default()), None, "there is nothing to keep");
+}
+
+#[test]
+fn services_carry_what_is_asked_for_them() {
+    let (foundation, _) = built(|s| {
+        s["listeners"][1] = json!({
+            "name": "external", "port": 9094, "type": "loadbalancer",
+            "metadata": {"labels": {"team": "shop"}, "annotations": {"class": "a", "dns": "all"}},
+            "advertised": [{"node": 0, "annotations": {"dns": "zero"}}],
+        });
+    });
+    let service = |name: &str| foundation.services.iter().find(|s| s.name_any() == name).unwrap();
+    for (name, dns) in [("demo-main-0-external", "zero"), ("demo-external-bootstrap", "all")] {
+        let service = service(name);
+        assert_eq!((&*service.annotations()["class"], &*service.annotations()["dns"]), ("a", dns));
+        assert_eq!(service.labels()["team"], "shop");
+        assert_eq!(service.spec.as_ref().unwrap().type_.as_deref(), Some("LoadBalancer"));
+    }
 }
 
 #[test]
@@ -199,7 +291,7 @@ fn the_users_node_ports_are_asked_for() {
         s["listeners"][1]["nodePort"] = json!(32092);
         s["listeners"][1]["advertised"] = json!([{"node": 0, "nodePort": 32093}]);
     });
-    let ports = Addresses::of(&foundation.services);
+    let ports = Addresses::of(&foundation.services, None);
     assert_eq!(ports.node_port("demo-external-bootstrap"), Some(32092));
     assert_eq!(ports.node_port("demo-main-0-external"), Some(32093));
 }
@@ -231,6 +323,7 @@ fn what_changes_a_running_pod_changes_its_digest() {
     };
     let same = digest(&|_| {});
     assert_eq!(same, digest(&|s| s["nodePools"][0]["storage"]["volumes"][0]["size"] = json!("6Gi")));
+    assert_eq!(same, digest(&|s| s["listeners"][1]["advertised"] = json!([{"node": 0, "host": "a"}])));
     assert_ne!(same, digest(&|s| s["config"]["num.partitions"] = json!(3)));
     assert_ne!(same, digest(&|s| s["nodePools"][0]["resources"] = json!({"limits": {"memory": "1Gi"}})));
 }
